@@ -1,0 +1,119 @@
+//! Names of things, each a type of its own so that none is taken for another.
+
+use std::{fmt, net::IpAddr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! name {
+    ($($(#[$doc:meta])* $kind:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $kind(Arc<str>);
+
+        impl $kind {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl<T: AsRef<str>> From<T> for $kind {
+            fn from(text: T) -> Self {
+                Self(text.as_ref().into())
+            }
+        }
+        impl std::borrow::Borrow<str> for $kind {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+        impl fmt::Display for $kind {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str(&self.0)
+            }
+        }
+        impl fmt::Debug for $kind {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, out)
+            }
+        }
+    )*};
+}
+
+name! {
+    /// A workload, unique in the mesh: `<cluster>/<group and kind>/<namespace>/<name>`.
+    WorkloadUid,
+    /// One cluster.
+    ClusterName,
+    /// A network: addresses are unique inside it and reachable without a gateway.
+    Network,
+    /// A node, that is one ztunnel.
+    NodeName,
+    /// A DNS name, lower case, without the last dot.
+    Hostname,
+    /// A policy set: `<kind>/<namespace>/<name>[:port]`, or a digest for shared workload sets.
+    SetName,
+    /// The version of an encoded resource: a hash of its canonical bytes.
+    Version,
+}
+
+/// An object as users name it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectName {
+    /// The Kubernetes kind, for example `AccessPolicy`.
+    pub kind: Arc<str>,
+    /// Empty for cluster-scoped kinds.
+    pub namespace: Arc<str>,
+    /// The name.
+    pub name: Arc<str>,
+}
+
+impl ObjectName {
+    /// Names an object; `namespace` is empty for cluster-scoped kinds.
+    pub fn new(kind: &str, namespace: &str, name: &str) -> Self {
+        Self { kind: kind.into(), namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            write!(out, "{}/{}", self.kind, self.name)
+        } else {
+            write!(out, "{}/{}/{}", self.kind, self.namespace, self.name)
+        }
+    }
+}
+
+/// A Service in one namespace, by the name that clients dial. The resource name on the wire is `namespace/hostname`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceKey {
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// The full name, for example `tools.shop.svc.cluster.local`.
+    pub hostname: Hostname,
+}
+
+impl fmt::Display for ServiceKey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.namespace, self.hostname)
+    }
+}
+
+/// An address in a network. The resource name on the wire is `network/address`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkAddress {
+    /// The network in which the address is meant.
+    pub network: Network,
+    /// The address.
+    pub address: IpAddr,
+}
+
+impl fmt::Display for NetworkAddress {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.network, self.address)
+    }
+}
