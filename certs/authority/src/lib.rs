@@ -1,0 +1,1 @@
+//! Signs identities: requests, entitlement, signing, root rotation, bundles, revocation.

@@ -1,0 +1,1 @@
+//! Fetches a workload's certificate, keeps it fresh, hands out credentials.

@@ -1,0 +1,1 @@
+//! The kinds that users write: ours and those of the Gateway API that we read.

@@ -1,0 +1,1 @@
+//! Watches, admits, publishes, writes status, links clusters.

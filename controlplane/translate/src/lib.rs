@@ -1,0 +1,1 @@
+//! World to resources and statuses; pure.

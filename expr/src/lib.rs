@@ -1,0 +1,1 @@
+//! CEL, bounded, compiled when it arrives.

@@ -1,0 +1,19 @@
+//! What every program lives by: drain, readiness, admin page, logging, access log, metrics, backoff.
+//!
+//! It knows nothing of the mesh and opens no network socket: the admin page is handed connections that
+//! `transport` accepted.
+
+pub mod access_log;
+pub mod admin;
+pub mod backoff;
+pub mod drain;
+pub mod logging;
+pub mod metrics;
+pub mod readiness;
+
+pub use access_log::{AccessLog, Entry};
+pub use admin::{Admin, Answer, Query};
+pub use backoff::Backoff;
+pub use drain::{Drain, DrainWatch, Phase};
+pub use metrics::Metrics;
+pub use readiness::Readiness;

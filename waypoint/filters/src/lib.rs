@@ -1,0 +1,1 @@
+//! One file for each HTTP filter, and the order in which a request meets them.

@@ -1,0 +1,1 @@
+//! The Model Context Protocol: parses facts, filters messages, responds.

@@ -1,0 +1,1 @@
+//! Gateway API matching and precedence; pure.

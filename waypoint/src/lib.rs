@@ -1,0 +1,1 @@
+//! The L7 proxy: waypoint, ingress, egress and east-west gateway.

@@ -1,0 +1,1 @@
+//! What our programs tell each other: delta publish and subscribe, checkpoints, stores, reports.
