@@ -10,7 +10,7 @@ mod verify;
 
 use std::{collections::BTreeMap, collections::BTreeSet, fmt, sync::Arc, time::SystemTime};
 
-use mesh::{Identity, IdentityError, TrustDomain};
+use mesh::{Identity, TrustDomain, identity::IdentityError};
 use rustls::{ClientConfig, ServerConfig};
 
 pub use certificate::VerifiedPeer;
