@@ -1,3 +1,34 @@
-//! cargo xtask: check, test, crds.
+//! `cargo xtask`: what keeps the house in order, for people and for CI alike.
 
-fn main() {}
+mod check;
+mod command;
+mod licences;
+mod test;
+mod walls;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "What keeps the house in order")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Formatting, lints, docs, walls between crates, licences, generated files.
+    Check,
+    /// The tests of every tier that this machine can run; says at the end which it could not, and why.
+    Test(test::Options),
+    /// Checks the walls between crates only.
+    Walls,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().task {
+        Task::Check => check::run(),
+        Task::Test(options) => test::run(&options),
+        Task::Walls => walls::run(),
+    }
+}

@@ -1,0 +1,99 @@
+//! `cargo xtask test`: the tests by tier, and which tiers this machine could not run.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use clap::ValueEnum;
+
+use crate::command::{cargo, root, step};
+
+/// What to run.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Only these tiers (default: all).
+    #[arg(long = "tier", value_enum)]
+    tiers: Vec<Tier>,
+    /// A tier that cannot run is a failure.
+    #[arg(long)]
+    require: bool,
+}
+
+/// The tiers, least powerful first.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Tier {
+    /// Tables, pairs and properties inside each crate.
+    Unit,
+    /// Whole meshes: many programs in one process, and the built programs on loopback, also with real
+    /// MCP programs and suites from PyPI and npm.
+    Process,
+}
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let wanted = |tier: Tier| options.tiers.is_empty() || options.tiers.contains(&tier);
+    let mut skipped = Vec::new();
+    if wanted(Tier::Unit) {
+        step(
+            "unit tests",
+            &mut cargo(&[
+                "test",
+                "--workspace",
+                "--exclude",
+                "multicluster-tests",
+                "--locked",
+                "--no-fail-fast",
+            ]),
+        )?;
+    }
+    if wanted(Tier::Process) {
+        process(&mut skipped)?;
+    }
+    for reason in &skipped {
+        eprintln!("skipped: {reason}");
+    }
+    if options.require && !skipped.is_empty() {
+        bail!("{} could not run, and --require was given", skipped.len());
+    }
+    Ok(())
+}
+
+fn process(skipped: &mut Vec<String>) -> anyhow::Result<()> {
+    step("build strait", &mut cargo(&["build", "--release", "-p", "strait", "--locked"]))?;
+    let mut tests = cargo(&["test", "-p", "multicluster-tests", "--locked", "--no-fail-fast"]);
+    tests.env("STRAIT_BIN", release_binary());
+    match real_programs() {
+        Ok(()) => tests.env("STRAIT_REAL_PROGRAMS", "1"),
+        Err(reason) => {
+            skipped.push(format!("process tests with real MCP programs: {reason}"));
+            &mut tests
+        }
+    };
+    step("process tests", &mut tests)
+}
+
+/// Where cargo puts the release binary.
+fn release_binary() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    root().join(target).join("release/strait")
+}
+
+/// Installs what the real programs need, into a cache outside the repository.
+fn real_programs() -> Result<(), String> {
+    for tool in ["python3", "node", "npm"] {
+        if !on_path(tool) {
+            return Err(format!(
+                "{tool} is not installed; on Debian: apt-get install python3-venv nodejs npm"
+            ));
+        }
+    }
+    let script = root().join("multicluster-tests/conformance/install");
+    step("install real programs", &mut std::process::Command::new(&script)).map_err(|error| error.to_string())
+}
+
+fn on_path(tool: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| is_file(&dir.join(tool))))
+}
+
+fn is_file(path: &Path) -> bool {
+    path.is_file()
+}
