@@ -1,1 +1,31 @@
 //! A request and its response in flight: facts, held bodies, filters, messages, responders.
+//!
+//! It knows no transport, no wire and no expressions: whatever reaches out of an exchange is behind a trait of this
+//! crate ([`Upstreams`], [`Judge`], [`Register`]) that the program implements, and whatever answers one is a
+//! [`Responder`]. Protocol crates and filters stand on this crate and not on each other.
+
+pub mod answer;
+pub mod body;
+pub mod closing;
+pub mod filter;
+pub mod flight;
+pub mod judge;
+pub mod messages;
+pub mod respond;
+pub mod sse;
+pub mod trail;
+pub mod upstream;
+
+pub use answer::Convention;
+pub use body::{Body, BodyError, HoldError};
+pub use closing::Closing;
+pub use filter::{Chain, End, Filter, Step};
+pub use flight::{Backend, Exchange, Request, Response};
+pub use judge::{Judge, Place, Purpose, Register};
+pub use messages::{Framer, FramingError, Messages, Passage};
+pub use respond::Responder;
+pub use trail::{Trail, Upstream};
+pub use upstream::{Call, CallError, Fault, Reply, Upstreams};
+
+/// A future behind a pointer, for the traits that are used as objects.
+pub type BoxFuture<'a, T> = futures_util::future::BoxFuture<'a, T>;

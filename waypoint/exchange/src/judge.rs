@@ -1,0 +1,73 @@
+//! Who is asked whether something is allowed, and who gives refusals their ids.
+
+use std::sync::Arc;
+
+use mesh::{
+    Denial, Facts,
+    names::{ObjectName, ServiceKey, WorkloadUid},
+};
+
+use crate::{BoxFuture, Trail};
+
+/// Something that policies protect. It names the thing and not its policy set, because what is judged again later
+/// must be judged by the set that the thing has then.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// A listener of a Gateway.
+    Listener {
+        /// The Gateway.
+        gateway: ObjectName,
+        /// The listener.
+        listener: Arc<str>,
+    },
+    /// A route.
+    Route(ObjectName),
+    /// A port of a service, as it was addressed.
+    Service {
+        /// The service.
+        service: ServiceKey,
+        /// The port.
+        port: u16,
+    },
+    /// An AgentBackend.
+    Agent(ObjectName),
+    /// A port of the workload that was chosen.
+    Workload {
+        /// The workload.
+        workload: WorkloadUid,
+        /// The port.
+        port: u16,
+    },
+}
+
+/// Why it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To let something happen. Counted, and reported where a policy in audit would have refused.
+    Decide,
+    /// To know whether to show it. Neither counted nor reported.
+    List,
+    /// To know whether what runs may go on. A place that is gone does not speak.
+    Again,
+}
+
+/// Judges under the current snapshot.
+pub trait Judge: Send + Sync {
+    /// May this happen at this place?
+    ///
+    /// # Errors
+    /// The denial, when it may not.
+    fn judge(&self, place: &Place, facts: &Facts, purpose: Purpose) -> Result<(), Denial>;
+
+    /// Counts the snapshots that were current; grows with every swap.
+    fn generation(&self) -> u64;
+
+    /// Waits until [`Judge::generation`] is no longer `seen`.
+    fn changed(&self, seen: u64) -> BoxFuture<'static, ()>;
+}
+
+/// Gives refusals their ids and keeps them, so that they can be explained.
+pub trait Register: Send + Sync {
+    /// Records a refusal and says its id.
+    fn refused(&self, denial: &Denial, facts: &Facts, trail: &Trail) -> Arc<str>;
+}

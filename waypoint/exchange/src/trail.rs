@@ -1,0 +1,113 @@
+//! What became of an exchange so far: written by whoever does something, read by the report at its end.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use mesh::{
+    Denial, Identity,
+    names::{ServiceKey, WorkloadUid},
+};
+use parking_lot::Mutex;
+
+use crate::Place;
+
+/// Most notes in one trail; more are dropped.
+pub const NOTES_MAX: usize = 16;
+/// Most endpoints that one exchange can use; a further one is refused.
+pub const PLACES_MAX: usize = 64;
+
+/// Where a call went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// The service, if the target was one.
+    pub service: Option<ServiceKey>,
+    /// The endpoint.
+    pub workload: WorkloadUid,
+    /// Its port.
+    pub port: u16,
+    /// Who it proved to be.
+    pub identity: Option<Identity>,
+    /// Its address or name as it was dialled.
+    pub address: String,
+}
+
+/// A trail. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Trail {
+    record: Arc<Mutex<Record>>,
+}
+
+/// What a trail holds.
+#[derive(Debug, Clone, Default)]
+pub struct Record {
+    /// Endpoint ports that were used.
+    pub places: Vec<Place>,
+    /// The last upstream.
+    pub upstream: Option<Upstream>,
+    /// Attempts made upstream.
+    pub attempts: u32,
+    /// The status that the upstream answered with last.
+    pub upstream_status: Option<StatusCode>,
+    /// The last refusal and its id.
+    pub refusal: Option<(Denial, Arc<str>)>,
+    /// What a protocol wants to be logged: key and value.
+    pub notes: Vec<(&'static str, String)>,
+    /// Why the exchange failed, if not by a refusal.
+    pub error: Option<String>,
+}
+
+impl Trail {
+    /// The endpoint ports that were used.
+    pub fn places(&self) -> Vec<Place> {
+        self.record.lock().places.clone()
+    }
+
+    /// Adds an endpoint port. False if there are too many.
+    pub fn used(&self, place: Place) -> bool {
+        let mut record = self.record.lock();
+        if record.places.contains(&place) {
+            return true;
+        }
+        let room = record.places.len() < PLACES_MAX;
+        if room {
+            record.places.push(place);
+        }
+        room
+    }
+
+    /// An attempt goes to this upstream.
+    pub fn attempt(&self, upstream: Upstream) {
+        let mut record = self.record.lock();
+        record.attempts = record.attempts.saturating_add(1);
+        record.upstream = Some(upstream);
+        record.upstream_status = None;
+    }
+
+    /// The upstream answered.
+    pub fn answered(&self, status: StatusCode) {
+        self.record.lock().upstream_status = Some(status);
+    }
+
+    /// It was refused, under this id.
+    pub fn refused(&self, denial: &Denial, id: &Arc<str>) {
+        self.record.lock().refusal = Some((denial.clone(), Arc::clone(id)));
+    }
+
+    /// It failed.
+    pub fn failed(&self, error: impl std::fmt::Display) {
+        self.record.lock().error = Some(error.to_string());
+    }
+
+    /// Adds something to be logged, for example `mcp.tool`.
+    pub fn note(&self, key: &'static str, value: impl std::fmt::Display) {
+        let mut record = self.record.lock();
+        if record.notes.len() < NOTES_MAX {
+            record.notes.push((key, value.to_string()));
+        }
+    }
+
+    /// Everything so far.
+    pub fn record(&self) -> Record {
+        self.record.lock().clone()
+    }
+}
