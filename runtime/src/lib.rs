@@ -1,4 +1,4 @@
-//! What every program lives by: drain, readiness, admin page, logging, access log, metrics, backoff.
+//! What every program lives by: drain, readiness, admin page, logs, metrics, backoff, private files.
 //!
 //! It knows nothing of the mesh and opens no network socket: the admin page is handed connections that
 //! `transport` accepted.
@@ -10,6 +10,7 @@ pub mod drain;
 pub mod logging;
 pub mod metrics;
 pub mod readiness;
+pub mod sealed;
 
 pub use access_log::{AccessLog, Entry};
 pub use admin::{Admin, Answer, Query};
@@ -17,3 +18,4 @@ pub use backoff::Backoff;
 pub use drain::{Drain, DrainWatch, Phase};
 pub use metrics::Metrics;
 pub use readiness::Readiness;
+pub use sealed::{SealedError, SealedFile};
