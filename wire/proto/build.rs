@@ -14,7 +14,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     collect(Path::new(ROOT), &mut files)?;
     files.sort();
     let descriptors = protox::compile(files, [ROOT])?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        // Resources are shared between subscribers, so their bytes are counted references.
+        .bytes(".strait.v1")
+        .bytes(".istio.workload")
+        // Sorted, so that equal messages have equal bytes.
+        .btree_map(".")
+        .compile_fds(descriptors)?;
     Ok(())
 }
 
