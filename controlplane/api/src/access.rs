@@ -51,7 +51,7 @@ pub const EXPRESSION_MAX: usize = 1024;
 )]
 pub struct AccessPolicySpec {
     /// What it applies to, by name.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     #[x_kube(
         validation = Rule::new("self.all(t, t.group == '' && t.kind in ['Namespace', 'Service', 'ServiceAccount'] || t.group == 'strait.dev' && t.kind == 'AgentBackend' || t.group == 'gateway.networking.k8s.io' && t.kind in ['Gateway', 'HTTPRoute'])")
             .message("a target is a Namespace, Service or ServiceAccount (group \"\"), an AgentBackend (strait.dev), a Gateway or HTTPRoute (gateway.networking.k8s.io)"),
@@ -60,7 +60,7 @@ pub struct AccessPolicySpec {
     )]
     pub target_refs: List<TargetRef, TARGETS_MAX>,
     /// What it applies to, by labels.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     #[x_kube(
         validation = Rule::new("self.all(t, t.group == '' && t.kind in ['Service', 'ServiceAccount'] || t.group == 'strait.dev' && t.kind == 'AgentBackend' || t.group == 'gateway.networking.k8s.io' && t.kind in ['Gateway', 'HTTPRoute'])")
             .message("a selected target is a Service or ServiceAccount (group \"\"), an AgentBackend (strait.dev), a Gateway or HTTPRoute (gateway.networking.k8s.io)")
@@ -121,7 +121,7 @@ pub struct AccessRule {
     )]
     pub from: List<Source, 16>,
     /// What: any entry is enough; left out, it is everything at the target.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     #[x_kube(
         validation = Rule::new("self.all(t, has(t.ports) || has(t.http) || has(t.mcp) || has(t.a2a) || has(t.llm))")
             .message("an entry says at least one thing"),
@@ -139,7 +139,7 @@ pub struct AccessRule {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Source {
     /// `namespace/name`.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     #[x_kube(
         validation = Rule::new("self.all(s, s.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$'))")
             .message("a service account is NAMESPACE/NAME")
@@ -149,7 +149,7 @@ pub struct Source {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_selector: Option<LabelSelector>,
     /// Namespaces.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     #[x_kube(
         validation = Rule::new("self.all(s, s.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'))")
             .message("a namespace is a lower case DNS label")
@@ -163,14 +163,14 @@ pub struct Source {
     )]
     pub trust_domain: Option<Text<255>>,
     /// SPIFFE identities; `*` is one whole segment, `**` the rest, only at the end.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     #[x_kube(
         validation = Rule::new("self.all(s, s.matches('^spiffe://[-a-z0-9._]+(/([*]|[-A-Za-z0-9._]+))*/([*][*]?|[-A-Za-z0-9._]+)$') && !s.matches('/[.][.]?(/|$)'))")
             .message("an identity is spiffe://TRUST-DOMAIN/PATH; '*' is one whole segment, '**' only the last one")
     )]
     pub identities: List<Text<IDENTITY_MAX>, 64>,
     /// Addresses, as CIDR.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     #[x_kube(
         validation = Rule::new("self.all(s, isCIDR(s) && cidr(s).masked() == cidr(s))")
             .message("an ipBlock is a CIDR without host bits, for example 10.0.0.0/8")
@@ -199,7 +199,7 @@ pub struct User {
     #[schemars(extend("maxProperties" = 16))]
     pub claims: std::collections::BTreeMap<String, List<Text<1024>, 64>>,
     /// Scopes; all are needed.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     pub scopes: List<Text<1024>, 64>,
 }
 
@@ -208,7 +208,7 @@ pub struct User {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Operation {
     /// Ports of the workload.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     #[x_kube(validation = Rule::new("self.all(p, p >= 1 && p <= 65535)").message("a port is 1 to 65535"))]
     pub ports: List<u16, 64>,
     /// A request of HTTP.
@@ -238,24 +238,24 @@ pub struct Operation {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HttpOperation {
     /// Methods, in upper case.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     #[x_kube(
         validation = Rule::new("self.all(m, m.matches('^[A-Z]+(-[A-Z]+)*$'))")
             .message("a method is written in upper case, for example GET")
     )]
     pub methods: List<Text<64>, 16>,
     /// Paths.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     pub paths: List<PathMatch, 64>,
     /// Hosts without a port; `*.example.com` is every name below `example.com`.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     #[x_kube(
         validation = Rule::new("self.all(h, h.matches('^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$'))")
             .message("a host is a lower case DNS name, or *. and one")
     )]
     pub hosts: List<NameText, 64>,
     /// Headers; all are needed.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     pub headers: List<HeaderTerm, 16>,
 }
 
@@ -295,7 +295,7 @@ pub struct HeaderTerm {
     )]
     pub name: Text<256>,
     /// Any of these values.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     pub values: List<Text<4096>, 64>,
     /// A regular expression (RE2) over the whole value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -311,16 +311,16 @@ pub struct HeaderTerm {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct McpOperation {
     /// Calls of tools.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     pub tools: List<ToolTerm, 64>,
     /// Prompts, by name.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     pub prompts: List<PromptTerm, 64>,
     /// Resources, by URI.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     pub resources: List<ResourceTerm, 64>,
     /// Methods of the protocol, for example `logging/setLevel`.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     #[x_kube(
         validation = Rule::new("self.all(m, m.matches('^[A-Za-z]+(/[A-Za-z_]+)*$'))")
             .message("a method is for example tools/call")
@@ -337,7 +337,7 @@ pub struct McpOperation {
 )]
 pub struct ToolTerm {
     /// The tools' names. A name may end in `*`: every tool that begins so; `*` alone is every tool.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     #[x_kube(
         validation = Rule::new("self.all(n, !n.substring(0, size(n) - 1).contains('*'))")
             .message("'*' may stand only at the end of a name")
@@ -347,7 +347,7 @@ pub struct ToolTerm {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<ToolAccess>,
     /// Conditions on arguments; all are needed.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     pub arguments: List<ArgumentTerm, 16>,
 }
 
@@ -405,7 +405,7 @@ pub struct ArgumentTerm {
     )]
     pub path: Text<256>,
     /// Any of these values.
-    #[serde(default, rename = "in", skip_serializing_if = "is_empty")]
+    #[serde(default, rename = "in", skip_serializing_if = "List::is_empty")]
     pub one_of: List<Scalar, 64>,
     /// A text that begins so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -480,13 +480,13 @@ impl schemars::JsonSchema for Scalar {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct A2aOperation {
     /// Methods.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     pub methods: List<Text<128>, 64>,
     /// Tenants.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     pub tenants: List<Text<256>, 64>,
     /// Skills.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     pub skills: List<Text<256>, 64>,
 }
 
@@ -495,10 +495,10 @@ pub struct A2aOperation {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LlmOperation {
     /// Providers.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     pub providers: List<Text<256>, 64>,
     /// Models.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     pub models: List<Text<256>, 64>,
 }
 
@@ -554,7 +554,9 @@ pub struct ClusterTargets {
 }
 
 /// A kind of target of a `ClusterAccessPolicy`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 pub enum ClusterTargetKind {
     /// Every workload of a namespace.
     Namespace,
@@ -573,8 +575,4 @@ pub enum ClusterAction {
     Deny,
     /// They are a ceiling: one of them must match, whatever else would grant.
     Limit,
-}
-
-fn is_empty<T, const MAX: usize, const MIN: usize>(list: &List<T, MAX, MIN>) -> bool {
-    list.is_empty()
 }

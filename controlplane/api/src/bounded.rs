@@ -73,7 +73,9 @@ impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
             return Err(de::Error::custom("is empty: write at least one character, or leave the field out"));
         }
         if length > MAX {
-            return Err(de::Error::custom(format_args!("has {length} characters, at most {MAX} are allowed")));
+            return Err(de::Error::custom(format_args!(
+                "has {length} characters, at most {MAX} are allowed"
+            )));
         }
         Ok(Self(text))
     }
@@ -102,6 +104,11 @@ impl<T, const MAX: usize, const MIN: usize> List<T, MAX, MIN> {
     /// The items, if they are not too many.
     pub fn new(items: Vec<T>) -> Option<Self> {
         (items.len() <= MAX).then_some(Self(items))
+    }
+
+    /// True if there are no items.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The items as a vector.
@@ -197,6 +204,11 @@ impl<T: JsonSchema, const MAX: usize, const MIN: usize> JsonSchema for List<T, M
 pub struct Texts(BTreeMap<String, String>);
 
 impl Texts {
+    /// True if there are no entries.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The value of a key, as text.
     pub fn text(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)
@@ -237,7 +249,9 @@ impl<'de> Deserialize<'de> for Texts {
         for (key, value) in &entries {
             if key.is_empty() || key.len() > KEY_BYTES_MAX || value.len() > VALUE_BYTES_MAX {
                 let shown: String = key.chars().take(KEY_BYTES_MAX).collect();
-                return Err(de::Error::custom(format_args!("has an entry {shown:?} that is empty or too long")));
+                return Err(de::Error::custom(format_args!(
+                    "has an entry {shown:?} that is empty or too long"
+                )));
             }
         }
         Ok(Self(entries))
@@ -292,7 +306,8 @@ mod tests {
     #[test]
     fn a_map_is_bounded() {
         let map = |entries: usize| {
-            let entries: BTreeMap<String, String> = (0..entries).map(|i| (i.to_string(), String::new())).collect();
+            let entries: BTreeMap<String, String> =
+                (0..entries).map(|i| (i.to_string(), String::new())).collect();
             serde_json::from_value::<Texts>(serde_json::to_value(entries).expect("a map of texts is JSON"))
         };
         assert!(map(ENTRIES_MAX).is_ok());

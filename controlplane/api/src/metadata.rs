@@ -21,10 +21,10 @@ pub struct Metadata {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// Labels.
-    #[serde(default, skip_serializing_if = "no_entries")]
+    #[serde(default, skip_serializing_if = "Texts::is_empty")]
     pub labels: Texts,
     /// Annotations.
-    #[serde(default, skip_serializing_if = "no_entries")]
+    #[serde(default, skip_serializing_if = "Texts::is_empty")]
     pub annotations: Texts,
     /// Written by an API server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,10 +54,6 @@ pub struct Metadata {
     finalizers: Ignored,
     #[serde(default, skip_serializing)]
     self_link: Ignored,
-}
-
-fn no_entries(texts: &Texts) -> bool {
-    texts.is_empty()
 }
 
 /// A field that may stand there, has nothing to tell us, and is not kept.

@@ -130,7 +130,9 @@ mod tests {
         assert!(selects(r#"{"matchLabels": {"a": "b"}}"#, r#"{"a": "b", "c": "d"}"#));
         assert!(!selects(r#"{"matchLabels": {"a": "b"}}"#, r#"{"a": "c"}"#));
         let rule = |operator: &str, values: &str| {
-            format!(r#"{{"matchExpressions": [{{"key": "a", "operator": "{operator}", "values": {values}}}]}}"#)
+            format!(
+                r#"{{"matchExpressions": [{{"key": "a", "operator": "{operator}", "values": {values}}}]}}"#
+            )
         };
         assert!(selects(&rule("In", r#"["b", "c"]"#), r#"{"a": "c"}"#));
         assert!(!selects(&rule("In", r#"["b"]"#), "{}"));
