@@ -284,8 +284,8 @@ pub struct PathMatch {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("[has(self.values), has(self.pattern), has(self.present)].filter(x, x).size() == 1")
-        .message("exactly one of values, pattern and present is needed")
+    validation = Rule::new("[has(self.exact), has(self.prefix), has(self.pattern)].filter(x, x).size() == 1")
+        .message("exactly one of exact, prefix and pattern is needed")
 )]
 pub struct HeaderTerm {
     /// The header's name; upper and lower case are the same.
@@ -294,15 +294,15 @@ pub struct HeaderTerm {
             .message("this is not a header's name")
     )]
     pub name: Text<256>,
-    /// Any of these values.
-    #[serde(default, skip_serializing_if = "List::is_empty")]
-    pub values: List<Text<4096>, 64>,
-    /// A regular expression (RE2) over the whole value.
+    /// This value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact: Option<Text<4096>>,
+    /// A value that begins so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<Text<4096>>,
+    /// A regular expression (RE2) over the whole value; `.*` is every value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<Text<EXPRESSION_MAX>>,
-    /// Whether the header is there at all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub present: Option<bool>,
 }
 
 /// Messages of MCP: what any one of these lists names. Any of them brings the base protocol with it, and

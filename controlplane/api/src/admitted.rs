@@ -3,7 +3,7 @@
 //! Pure data. `admit` makes it, `translate` reads it; it is the whole of what the past decides about
 //! objects, so `translate` can be a function of it alone.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -119,17 +119,16 @@ pub enum Targets {
 
 /// One object, as the world knows it.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(clippy::large_enum_variant)]
 pub enum Admitted {
     /// As it is written now.
     Accepted {
         /// The object.
-        object: Object,
+        object: Arc<Object>,
     },
     /// What is written now is rejected; the last accepted version stays.
     LastGood {
         /// The last accepted version.
-        object: Object,
+        object: Arc<Object>,
         /// Why what is written now is not accepted.
         rejection: Rejection,
     },
@@ -161,7 +160,7 @@ impl Admitted {
     }
 
     /// The object that counts, if there is one.
-    pub fn object(&self) -> Option<&Object> {
+    pub fn object(&self) -> Option<&Arc<Object>> {
         match self {
             Self::Accepted { object } | Self::LastGood { object, .. } => Some(object),
             Self::DeniesTargets { .. } | Self::Rejected { .. } => None,
@@ -181,7 +180,8 @@ impl Admitted {
 
 /// Everything that was read at one moment: at most one entry a name, sorted by name.
 ///
-/// `generation` only grows within one run; two inputs of one run with the same generation are equal.
+/// `generation` only grows within one run; two inputs of one run with the same generation are equal. An object
+/// that did not change is the same `Arc` in both.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Input {
     /// Counts the changes of `objects`.

@@ -114,7 +114,7 @@ pub struct Balancing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum Algorithm {
     /// The less busy of two chosen by chance.
-    LeastRequest,
+    LeastRequests,
     /// By chance.
     Random,
     /// One after the other.
