@@ -2,11 +2,17 @@
 //!
 //! No async, no clock, no randomness (both are arguments), no Kubernetes, no protobuf.
 
+pub mod access;
+pub mod admission;
+pub mod balance;
 pub mod denial;
 pub mod facts;
+pub mod hop;
 pub mod identity;
+pub mod matching;
 pub mod names;
 pub mod resource;
+pub mod snapshot;
 
 pub use denial::{Denial, Reason};
 pub use facts::{Caller, Facts, Peer};

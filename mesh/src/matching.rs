@@ -1,0 +1,349 @@
+//! One matcher for policies, routes and filters: texts, paths, hosts, headers and arguments.
+//!
+//! Terms are compiled once, when they arrive. Regular expressions are anchored and bounded in size; they run in
+//! time linear in the text.
+
+use std::sync::Arc;
+
+use regex::{Regex, RegexBuilder};
+use serde_json::Value;
+
+use crate::resource::{ArgumentTerm, ArgumentTest, HostPattern, NamedMatch, PathMatch, PortRange, TextMatch};
+
+/// Longest regular expression that we accept, in bytes.
+pub const PATTERN_BYTES_MAX: usize = 1024;
+/// Largest compiled regular expression, in bytes.
+pub const PROGRAM_BYTES_MAX: usize = 256 * 1024;
+/// How deeply groups may be nested.
+pub const PATTERN_DEPTH_MAX: u32 = 32;
+/// Longest JSON pointer, in bytes.
+pub const POINTER_BYTES_MAX: usize = 1024;
+
+/// Why a term cannot be compiled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MatchError {
+    /// A regular expression is longer than we accept.
+    #[error("a regular expression has at most {PATTERN_BYTES_MAX} bytes, this one has {0}")]
+    PatternTooLong(usize),
+    /// It is none, or too large when compiled.
+    #[error("{pattern:?} is no regular expression that is accepted here: {cause}")]
+    Pattern {
+        /// The text.
+        pattern: String,
+        /// Why.
+        cause: String,
+    },
+    /// A path that no request can have.
+    #[error("{0:?} is no path: it begins with '/'")]
+    Path(String),
+    /// Not a JSON pointer.
+    #[error("{0:?} is not a JSON pointer: it is empty or begins with '/', and '~' is followed by 0 or 1")]
+    Pointer(String),
+    /// A bound that is no number.
+    #[error("{0} is no bound")]
+    #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+    /// A list that should say something is empty.
+    #[error("{0} is empty: leave it out, or say what is meant")]
+    Empty(&'static str),
+    /// Not a host name.
+    #[error("{0:?} is no host name, with or without a leading '*.'")]
+    Host(String),
+    /// A range that ends before it begins.
+    #[error("{first}-{last} is no range of ports")]
+    Ports {
+        /// Its first port.
+        first: u16,
+        /// Its last port.
+        last: u16,
+    },
+}
+
+/// A compiled regular expression that matches whole texts.
+#[derive(Debug, Clone)]
+pub struct Whole(Regex);
+
+/// A compiled [`TextMatch`].
+#[derive(Debug, Clone)]
+pub enum Text {
+    /// Equal.
+    Exact(Arc<str>),
+    /// Begins with it.
+    Prefix(Arc<str>),
+    /// Ends with it.
+    Suffix(Arc<str>),
+    /// Matches as a whole.
+    Regex(Whole),
+}
+
+/// A compiled [`PathMatch`].
+#[derive(Debug, Clone)]
+pub enum Path {
+    /// Equal.
+    Exact(Arc<str>),
+    /// Begins with these segments; without a trailing slash, and empty for `/`.
+    Prefix(Arc<str>),
+    /// Matches as a whole.
+    Regex(Whole),
+}
+
+/// A compiled [`HostPattern`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Host {
+    /// This name.
+    Exact(Arc<str>),
+    /// One or more labels, and this suffix with its leading dot.
+    Under(Arc<str>),
+}
+
+/// A compiled [`NamedMatch`].
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// The name of the header or parameter.
+    pub name: Arc<str>,
+    value: Text,
+}
+
+/// A compiled [`ArgumentTerm`].
+#[derive(Debug, Clone)]
+pub struct Argument {
+    /// The pointer, as it was written.
+    pub path: Arc<str>,
+    test: Test,
+}
+
+#[derive(Debug, Clone)]
+enum Test {
+    In(Vec<Value>),
+    Prefix(Arc<str>),
+    Pattern(Whole),
+    Min(f64),
+    Max(f64),
+    Absent(bool),
+}
+
+/// Whether an argument is as wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// It is.
+    Yes,
+    /// It is there and has another value.
+    No,
+    /// It is not there, or of a type that the test cannot read: matches in a Deny, not in an Allow.
+    Missing,
+}
+
+impl Whole {
+    /// Compiles a regular expression.
+    ///
+    /// # Errors
+    /// When it is none, or too large.
+    pub fn new(pattern: &str) -> Result<Self, MatchError> {
+        if pattern.len() > PATTERN_BYTES_MAX {
+            return Err(MatchError::PatternTooLong(pattern.len()));
+        }
+        let build = |text: &str| {
+            RegexBuilder::new(text)
+                .size_limit(PROGRAM_BYTES_MAX)
+                .nest_limit(PATTERN_DEPTH_MAX)
+                .build()
+                .map_err(|cause| MatchError::Pattern {
+                    pattern: pattern.to_owned(),
+                    cause: cause.to_string(),
+                })
+        };
+        // By itself first: `a)|(?:b` must not find its missing halves in what we put around it.
+        build(pattern)?;
+        Ok(Self(build(&format!(r"\A(?:{pattern})\z"))?))
+    }
+
+    /// True if the whole text matches.
+    pub fn matches(&self, text: &str) -> bool {
+        self.0.is_match(text)
+    }
+}
+
+impl Text {
+    /// Compiles a term.
+    ///
+    /// # Errors
+    /// When its regular expression is not accepted.
+    pub fn new(term: &TextMatch) -> Result<Self, MatchError> {
+        Ok(match term {
+            TextMatch::Exact(text) => Self::Exact(text.clone()),
+            TextMatch::Prefix(text) => Self::Prefix(text.clone()),
+            TextMatch::Suffix(text) => Self::Suffix(text.clone()),
+            TextMatch::Regex(pattern) => Self::Regex(Whole::new(pattern)?),
+        })
+    }
+
+    /// True if the text is as wanted.
+    pub fn matches(&self, text: &str) -> bool {
+        match self {
+            Self::Exact(want) => **want == *text,
+            Self::Prefix(want) => text.starts_with(&**want),
+            Self::Suffix(want) => text.ends_with(&**want),
+            Self::Regex(want) => want.matches(text),
+        }
+    }
+}
+
+impl Path {
+    /// Compiles a term.
+    ///
+    /// # Errors
+    /// When it does not begin with a slash, or its regular expression is not accepted.
+    pub fn new(term: &PathMatch) -> Result<Self, MatchError> {
+        if let PathMatch::Exact(path) | PathMatch::Prefix(path) = term
+            && !path.starts_with('/')
+        {
+            return Err(MatchError::Path(path.to_string()));
+        }
+        Ok(match term {
+            PathMatch::Exact(path) => Self::Exact(path.clone()),
+            PathMatch::Prefix(path) => Self::Prefix(path.trim_end_matches('/').into()),
+            PathMatch::Regex(pattern) => Self::Regex(Whole::new(pattern)?),
+        })
+    }
+
+    /// True if the path, without query, is as wanted.
+    pub fn matches(&self, path: &str) -> bool {
+        match self {
+            Self::Exact(want) => **want == *path,
+            Self::Prefix(want) => {
+                path.strip_prefix(&**want).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }
+            Self::Regex(want) => want.matches(path),
+        }
+    }
+}
+
+impl Host {
+    /// Compiles a pattern.
+    ///
+    /// # Errors
+    /// When it is no host name.
+    pub fn new(pattern: &HostPattern) -> Result<Self, MatchError> {
+        let text = pattern.0.to_ascii_lowercase();
+        let (wild, name) = match text.strip_prefix("*.") {
+            Some(name) => (true, name),
+            None => (false, &*text),
+        };
+        let legal = |byte: u8| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'[' | b']')
+        };
+        if name.is_empty() || name.starts_with('.') || !name.bytes().all(legal) {
+            return Err(MatchError::Host(pattern.0.to_string()));
+        }
+        Ok(if wild { Self::Under(format!(".{name}").into()) } else { Self::Exact(name.into()) })
+    }
+
+    /// True if the host, in lower case and without port, is as wanted.
+    pub fn matches(&self, host: &str) -> bool {
+        match self {
+            Self::Exact(want) => **want == *host,
+            Self::Under(suffix) => host.strip_suffix(&**suffix).is_some_and(|labels| !labels.is_empty()),
+        }
+    }
+}
+
+impl Named {
+    /// Compiles a term.
+    ///
+    /// # Errors
+    /// When its regular expression is not accepted.
+    pub fn new(term: &NamedMatch) -> Result<Self, MatchError> {
+        Ok(Self { name: term.name.clone(), value: Text::new(&term.value)? })
+    }
+
+    /// True if the value is there and as wanted.
+    pub fn matches(&self, value: Option<&str>) -> bool {
+        value.is_some_and(|value| self.value.matches(value))
+    }
+}
+
+impl Argument {
+    /// Compiles a term.
+    ///
+    /// # Errors
+    /// When the pointer, a bound or a regular expression is not accepted, or a list is empty.
+    pub fn new(term: &ArgumentTerm) -> Result<Self, MatchError> {
+        if !is_pointer(&term.path) {
+            return Err(MatchError::Pointer(term.path.to_string()));
+        }
+        let test = match &term.test {
+            ArgumentTest::In(values) if values.is_empty() => return Err(MatchError::Empty("in")),
+            ArgumentTest::In(values) => Test::In(values.clone()),
+            ArgumentTest::Prefix(prefix) => Test::Prefix(prefix.clone()),
+            ArgumentTest::Pattern(pattern) => Test::Pattern(Whole::new(pattern)?),
+            ArgumentTest::Min(bound) | ArgumentTest::Max(bound) if !bound.is_finite() => {
+                return Err(MatchError::Bound(*bound));
+            }
+            ArgumentTest::Min(bound) => Test::Min(*bound),
+            ArgumentTest::Max(bound) => Test::Max(*bound),
+            ArgumentTest::Absent(absent) => Test::Absent(*absent),
+        };
+        Ok(Self { path: term.path.clone(), test })
+    }
+
+    /// Looks at a call's arguments.
+    pub fn test(&self, arguments: &Value) -> Held {
+        let held = |yes: bool| if yes { Held::Yes } else { Held::No };
+        let found = arguments.pointer(&self.path);
+        match (&self.test, found) {
+            (Test::Absent(absent), found) => held(found.is_none() == *absent),
+            (_, None) => Held::Missing,
+            (Test::In(values), Some(found)) => {
+                if values.iter().any(|value| same(value, found)) {
+                    Held::Yes
+                } else if values.iter().any(|value| same_type(value, found)) {
+                    Held::No
+                } else {
+                    Held::Missing
+                }
+            }
+            (Test::Prefix(prefix), Some(Value::String(text))) => held(text.starts_with(&**prefix)),
+            (Test::Pattern(pattern), Some(Value::String(text))) => held(pattern.matches(text)),
+            (Test::Min(bound), Some(Value::Number(number))) => {
+                number.as_f64().map_or(Held::Missing, |number| held(number >= *bound))
+            }
+            (Test::Max(bound), Some(Value::Number(number))) => {
+                number.as_f64().map_or(Held::Missing, |number| held(number <= *bound))
+            }
+            (Test::Prefix(_) | Test::Pattern(_) | Test::Min(_) | Test::Max(_), Some(_)) => Held::Missing,
+        }
+    }
+}
+
+/// Checks a range of ports.
+///
+/// # Errors
+/// When it ends before it begins.
+pub fn ports(range: &PortRange) -> Result<(), MatchError> {
+    if range.first > range.last {
+        return Err(MatchError::Ports { first: range.first, last: range.last });
+    }
+    Ok(())
+}
+
+/// RFC 6901, section 3.
+fn is_pointer(text: &str) -> bool {
+    text.len() <= POINTER_BYTES_MAX
+        && (text.is_empty() || text.starts_with('/'))
+        && text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']))
+}
+
+/// Equal as JSON values: `1` and `1.0` are one number, and whole numbers are compared exactly.
+fn same(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Number(a), Value::Number(b)) if a.is_f64() || b.is_f64() => a.as_f64() == b.as_f64(),
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
+        }
+        _ => left == right,
+    }
+}
+
+fn same_type(left: &Value, right: &Value) -> bool {
+    std::mem::discriminant(left) == std::mem::discriminant(right)
+}
