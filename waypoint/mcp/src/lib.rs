@@ -1,1 +1,11 @@
-//! The Model Context Protocol: parses facts, filters messages, responds.
+//! The Model Context Protocol in a waypoint: reads messages, filters lists, answers exchanges.
+//!
+//! Streamable HTTP in the revisions 2026-07-28 (stateless) and 2025-11-25 (sessions), and the messages of those
+//! before. It knows exchanges and the mesh's vocabulary, and nothing of routes, transports or other protocols.
+
+pub mod head;
+pub mod json;
+pub mod message;
+pub mod object;
+pub mod rejection;
+pub mod revision;
