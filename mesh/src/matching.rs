@@ -20,7 +20,7 @@ pub const PATTERN_DEPTH_MAX: u32 = 32;
 pub const POINTER_BYTES_MAX: usize = 1024;
 
 /// Why a term cannot be compiled.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum MatchError {
     /// A regular expression is longer than we accept.
     #[error("a regular expression has at most {PATTERN_BYTES_MAX} bytes, this one has {0}")]
@@ -41,7 +41,7 @@ pub enum MatchError {
     Pointer(String),
     /// A bound that is no number.
     #[error("{0} is no bound")]
-    #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+    Bound(f64),
     /// A list that should say something is empty.
     #[error("{0} is empty: leave it out, or say what is meant")]
     Empty(&'static str),
