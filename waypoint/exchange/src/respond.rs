@@ -1,6 +1,8 @@
 //! Who answers an exchange once its filters let it pass.
 
-use crate::{BoxFuture, Exchange, Response, Upstreams};
+use mesh::Denial;
+
+use crate::{BoxFuture, Convention, Exchange, Response, Upstreams, answer};
 
 /// Answers exchanges: by forwarding, by a protocol of its own, or by something fixed.
 pub trait Responder: Send + Sync {
@@ -11,4 +13,10 @@ pub trait Responder: Send + Sync {
         exchange: &'a mut Exchange,
         upstreams: &'a dyn Upstreams,
     ) -> BoxFuture<'a, Response>;
+
+    /// Answers an exchange that a filter refused, in the error shape of its protocol. It records the refusal
+    /// ([`Exchange::refused`]).
+    fn refuse(&self, exchange: &Exchange, denial: &Denial) -> Response {
+        answer::denial(exchange, Convention::of(exchange.request.headers()), denial)
+    }
 }

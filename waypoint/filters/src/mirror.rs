@@ -1,0 +1,193 @@
+//! Sends a copy of a request elsewhere and drops the answer. The copy never holds the original up: a copy that
+//! cannot keep pace, or for which there is no room, is given up.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use exchange::{Body, BodyError, BoxFuture, Call, Exchange, Filter, Request, Step, Trail, Upstreams};
+use http_body::Frame;
+use mesh::resource;
+use tokio::sync::{Semaphore, mpsc};
+
+/// Copies under way at once.
+pub const COPIES_MAX: usize = 256;
+/// Frames of one body that wait for a slow copy.
+pub const FRAMES_WAITING_MAX: usize = 64;
+/// How long a copy may take, answer included.
+pub const COPY_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Sends copies; shared by all mirrors of a program.
+#[derive(Clone)]
+pub struct Mirrors {
+    upstreams: Arc<dyn Upstreams>,
+    room: Arc<Semaphore>,
+    given_up: Arc<AtomicU64>,
+}
+
+impl Mirrors {
+    /// Sends copies through these upstreams.
+    pub fn new(upstreams: Arc<dyn Upstreams>) -> Self {
+        Self { upstreams, room: Arc::new(Semaphore::new(COPIES_MAX)), given_up: Arc::default() }
+    }
+
+    /// Copies that were given up so far, for want of room or pace.
+    pub fn given_up(&self) -> u64 {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    fn give_up(&self) {
+        self.given_up.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn send(&self, call: Call) {
+        let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else { return self.give_up() };
+        let upstreams = Arc::clone(&self.upstreams);
+        tokio::spawn(async move {
+            // Whatever comes of it concerns nobody.
+            let _ = tokio::time::timeout(COPY_TIME_MAX, upstreams.call(call)).await;
+            drop(permit);
+        });
+    }
+}
+
+impl std::fmt::Debug for Mirrors {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Mirrors").field("given_up", &self.given_up()).finish_non_exhaustive()
+    }
+}
+
+/// The filter of one exchange.
+#[derive(Debug)]
+pub struct Mirror {
+    rule: Arc<resource::Mirror>,
+    mirrors: Mirrors,
+    chance: u64,
+}
+
+impl Mirror {
+    /// Copies, if `chance` is among the rule's share.
+    pub fn new(rule: Arc<resource::Mirror>, mirrors: Mirrors, chance: u64) -> Self {
+        Self { rule, mirrors, chance }
+    }
+}
+
+impl Filter for Mirror {
+    fn name(&self) -> &'static str {
+        "mirror"
+    }
+
+    fn request<'a>(&'a mut self, exchange: &'a mut Exchange) -> BoxFuture<'a, Step> {
+        let denominator = u64::from(self.rule.denominator.max(1));
+        if self.chance % denominator < u64::from(self.rule.numerator) {
+            let mut copy = Request::default();
+            *copy.method_mut() = exchange.request.method().clone();
+            *copy.uri_mut() = exchange.request.uri().clone();
+            *copy.headers_mut() = exchange.request.headers().clone();
+            *copy.body_mut() = match exchange.request.body().again() {
+                Some(body) => body,
+                None => {
+                    let original = std::mem::take(exchange.request.body_mut());
+                    let (original, body) = tee(original, self.mirrors.clone());
+                    *exchange.request.body_mut() = original;
+                    body
+                }
+            };
+            let mut call = exchange.call(self.rule.target.clone(), copy);
+            // What becomes of the copy is not what became of the exchange.
+            call.trail = Trail::default();
+            call.traffic = resource::Traffic::default();
+            self.mirrors.send(call);
+        }
+        Box::pin(std::future::ready(Step::Continue))
+    }
+}
+
+type Copied = Result<Frame<Bytes>, BodyError>;
+
+/// The original, and a copy of it that receives what passes and breaks off where it falls behind.
+fn tee(body: Body, mirrors: Mirrors) -> (Body, Body) {
+    let (sender, receiver) = mpsc::channel(FRAMES_WAITING_MAX);
+    (Body::piped(Original { body, copy: Some(sender), mirrors }), Body::piped(Copy { receiver, over: false }))
+}
+
+struct Original {
+    body: Body,
+    copy: Option<mpsc::Sender<Copied>>,
+    mirrors: Mirrors,
+}
+
+struct Copy {
+    receiver: mpsc::Receiver<Copied>,
+    over: bool,
+}
+
+impl http_body::Body for Original {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Copied>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        let copied = match &polled {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Some(Ok(frame))) => match (frame.data_ref(), frame.trailers_ref()) {
+                // An empty frame says nothing, and in the copy it would say the end.
+                (Some(data), _) if data.is_empty() => return polled,
+                (Some(data), _) => Ok(Frame::data(data.clone())),
+                (None, Some(trailers)) => Ok(Frame::trailers(trailers.clone())),
+                (None, None) => return polled,
+            },
+            Poll::Ready(Some(Err(error))) => Err(error.clone()),
+            Poll::Ready(None) => {
+                // The end is said by a frame of its own: a channel that merely closes is a body that was cut.
+                Ok(Frame::data(Bytes::new()))
+            }
+        };
+        if let Some(copy) = &self.copy
+            && copy.try_send(copied).is_err()
+        {
+            self.mirrors.give_up();
+            self.copy = None;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // Never, so that the end is polled and the copy is told.
+        false
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl http_body::Body for Copy {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Copied>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        let Poll::Ready(next) = self.receiver.poll_recv(context) else { return Poll::Pending };
+        match next {
+            Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty) => {
+                self.over = true;
+                Poll::Ready(None)
+            }
+            Some(other) => Poll::Ready(Some(other)),
+            None => {
+                self.over = true;
+                Poll::Ready(Some(Err(BodyError::Cut("the copy fell behind".to_owned()))))
+            }
+        }
+    }
+}

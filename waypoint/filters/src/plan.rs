@@ -1,0 +1,178 @@
+//! What a rule says of filters, compiled, and the one order in which a request meets them.
+
+use std::sync::Arc;
+
+use exchange::{Chain, Filter, Trail};
+use mesh::resource::{self, RouteFilter};
+
+use crate::{
+    Mirrors,
+    authorize::Authorize,
+    cors::{self, Cors},
+    headers::{Edit, RequestHeaders, ResponseHeaders},
+    mirror::Mirror,
+    redirect::{self, Redirect},
+    rewrite::{self, Rewrite},
+};
+
+/// The kinds of filters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Cors,
+    Authorize,
+    RequestHeaders,
+    Redirect,
+    Rewrite,
+    Mirror,
+    ResponseHeaders,
+}
+
+/// The order, as a request meets them; a response meets them from the end.
+const ORDER: [Kind; 7] = [
+    // Before authorization: browsers send preflights without credentials. And outermost on the way back, so that a
+    // refusal too can be read by the script that caused it.
+    Kind::Cors,
+    // Before anything changes the request: it judges what the caller sent, and nothing is told to who may not ask.
+    Kind::Authorize,
+    // Before the redirect and rewrite, which win over an edit of the same field.
+    Kind::RequestHeaders,
+    // It answers, so nothing after it matters.
+    Kind::Redirect,
+    Kind::Rewrite,
+    // The copy is what the backend is sent.
+    Kind::Mirror,
+    // Innermost on the way back: the edits of a route apply to what its backend said.
+    Kind::ResponseHeaders,
+];
+
+/// Why a rule's filters cannot be realised. The rule then answers 500.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BrokenFilter {
+    /// No header name.
+    #[error("{0:?} is no header name")]
+    HeaderName(String),
+    /// No header value.
+    #[error("{0:?} cannot stand in a header")]
+    HeaderValue(String),
+    /// No redirect.
+    #[error("{0} is no status of a redirect")]
+    RedirectStatus(u16),
+    /// No scheme.
+    #[error("{0:?} is no scheme: http or https")]
+    Scheme(String),
+    /// No host.
+    #[error("{0:?} is no host")]
+    Host(String),
+    /// No path.
+    #[error("{0:?} is no path")]
+    Path(String),
+    /// A mirror of more than all, or of none in none.
+    #[error("a mirror of {numerator} in {denominator} is not possible")]
+    Fraction {
+        /// How many.
+        numerator: u32,
+        /// Of how many.
+        denominator: u32,
+    },
+}
+
+/// The filters of one rule or one backend of it.
+#[derive(Debug, Default)]
+pub struct Plan {
+    cors: Option<Arc<cors::Rules>>,
+    request_headers: Vec<Arc<Edit>>,
+    redirect: Option<Arc<redirect::Rule>>,
+    rewrite: Option<Arc<rewrite::Rule>>,
+    mirrors: Vec<Arc<resource::Mirror>>,
+    response_headers: Vec<Arc<Edit>>,
+}
+
+/// What filters are given of the world.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// Who sends copies.
+    pub mirrors: Mirrors,
+    /// A random number, of this exchange.
+    pub chance: u64,
+}
+
+impl Plan {
+    /// Compiles what a route says. Of a kind that occurs twice, header edits and mirrors apply one after the other;
+    /// of the others the first counts (Gateway API: at most one of each).
+    ///
+    /// # Errors
+    /// When one of them cannot be realised.
+    pub fn compile(filters: &[RouteFilter]) -> Result<Self, BrokenFilter> {
+        let mut plan = Self::default();
+        for filter in filters {
+            match filter {
+                RouteFilter::Cors(it) => first(&mut plan.cors, cors::Rules::compile(it)?),
+                RouteFilter::RequestHeaders(it) => plan.request_headers.push(Arc::new(Edit::compile(it)?)),
+                RouteFilter::ResponseHeaders(it) => plan.response_headers.push(Arc::new(Edit::compile(it)?)),
+                RouteFilter::Redirect(it) => first(&mut plan.redirect, redirect::Rule::compile(it)?),
+                RouteFilter::Rewrite(it) => first(&mut plan.rewrite, rewrite::Rule::compile(it)?),
+                RouteFilter::Mirror(it) if it.denominator == 0 || it.numerator > it.denominator => {
+                    let (numerator, denominator) = (it.numerator, it.denominator);
+                    return Err(BrokenFilter::Fraction { numerator, denominator });
+                }
+                RouteFilter::Mirror(it) => plan.mirrors.push(Arc::new(it.clone())),
+            }
+        }
+        Ok(plan)
+    }
+
+    /// True if the rule answers by itself and needs no backend.
+    pub fn answers(&self) -> bool {
+        self.redirect.is_some()
+    }
+
+    /// The filters of one exchange: authorization, what these plans say (of the rule, then of the backend that was
+    /// chosen), in [`ORDER`].
+    pub fn chain(plans: &[&Self], surroundings: &Surroundings, trail: Trail) -> Chain {
+        let mut filters: Vec<Box<dyn Filter>> = Vec::with_capacity(4);
+        for kind in ORDER {
+            match kind {
+                Kind::Cors => {
+                    let rules = plans.iter().find_map(|plan| plan.cors.clone());
+                    filters.extend(rules.map(|rules| Box::new(Cors::new(rules)) as Box<dyn Filter>));
+                }
+                Kind::Authorize => filters.push(Box::new(Authorize)),
+                Kind::RequestHeaders => {
+                    for edit in plans.iter().flat_map(|plan| &plan.request_headers) {
+                        filters.push(Box::new(RequestHeaders(Arc::clone(edit))));
+                    }
+                }
+                Kind::Redirect => {
+                    let rule = plans.iter().find_map(|plan| plan.redirect.clone());
+                    filters.extend(rule.map(|rule| Box::new(Redirect(rule)) as Box<dyn Filter>));
+                }
+                Kind::Rewrite => {
+                    for rule in plans.iter().filter_map(|plan| plan.rewrite.as_ref()) {
+                        filters.push(Box::new(Rewrite(Arc::clone(rule))));
+                    }
+                }
+                Kind::Mirror => {
+                    for (index, mirror) in plans.iter().flat_map(|plan| &plan.mirrors).enumerate() {
+                        // Each mirror draws for itself.
+                        let chance = surroundings.chance.rotate_left(index as u32 * 7);
+                        let mirrors = surroundings.mirrors.clone();
+                        filters.push(Box::new(Mirror::new(Arc::clone(mirror), mirrors, chance)));
+                    }
+                }
+                Kind::ResponseHeaders => {
+                    // Pushed in reverse, because a response meets them in reverse: the rule's edits come first.
+                    for edit in plans.iter().flat_map(|plan| &plan.response_headers).rev() {
+                        filters.push(Box::new(ResponseHeaders(Arc::clone(edit))));
+                    }
+                }
+            }
+        }
+        Chain::new(filters, trail)
+    }
+}
+
+fn first<T>(place: &mut Option<Arc<T>>, value: T) {
+    if place.is_none() {
+        *place = Some(Arc::new(value));
+    }
+}
