@@ -170,6 +170,9 @@ pub struct Placement {
     pub workload: WorkloadUid,
     /// Where its connections are delivered.
     pub delivery: Delivery,
+    /// Ports whose connections are delivered elsewhere.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub port_deliveries: BTreeMap<u16, Delivery>,
     /// Where its explicit proxy listens, if it has one.
     pub proxy: Option<ExplicitProxy>,
 }
