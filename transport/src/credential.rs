@@ -5,15 +5,27 @@
 //! [`Credentials`].
 
 mod certificate;
+mod configure;
+pub(crate) mod handshake;
 mod provider;
-mod verify;
+pub(crate) mod verify;
 
 use std::{collections::BTreeMap, collections::BTreeSet, fmt, sync::Arc, time::SystemTime};
 
 use mesh::{Identity, TrustDomain, identity::IdentityError};
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{
+    ClientConfig, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    sign::CertifiedKey,
+};
 
 pub use certificate::VerifiedPeer;
+pub use verify::{CHAIN_BYTES_MAX, CHAIN_CERTIFICATES_MAX};
+
+pub(crate) use certificate::read_public_key;
+pub(crate) use configure::{ALPN_H2, ALPN_HTTP1, Clients};
+use verify::{Roots, Verifier};
+pub(crate) use {configure::client as client_config, configure::server as server_config};
 
 /// The root certificates (DER) of each trust domain. A root signs for its own trust domain only.
 pub type Bundles = BTreeMap<TrustDomain, Vec<Vec<u8>>>;
@@ -75,6 +87,8 @@ pub enum BuildError {
 pub struct Credential {
     own: VerifiedPeer,
     bundles: Arc<Bundles>,
+    pub(crate) roots: Arc<Roots>,
+    pub(crate) key: Arc<CertifiedKey>,
     pub(crate) client: Arc<ClientConfig>,
     pub(crate) server: Arc<ServerConfig>,
 }
@@ -177,8 +191,29 @@ impl Credential {
     /// # Errors
     /// When the certificate is not one of this identity, the key does not fit, or a root cannot be read.
     pub fn new(parts: CredentialParts) -> Result<Self, BuildError> {
-        let _ = parts;
-        todo!()
+        let CredentialParts { identity, chain_der, key_pkcs8_der, bundles } = parts;
+        let leaf = chain_der.first().ok_or_else(|| BuildError::Empty(identity.clone()))?;
+        let own = match certificate::read_leaf(leaf) {
+            Ok(own) if own.identity == identity => own,
+            Ok(own) => return Err(BuildError::OtherIdentity { identity, found: own.identity }),
+            Err(cause) => return Err(BuildError::Leaf { identity, cause }),
+        };
+        let unusable =
+            |cause: rustls::Error| BuildError::Key { identity: identity.clone(), cause: cause.to_string() };
+        let chain = chain_der.into_iter().map(CertificateDer::from).collect();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key_pkcs8_der));
+        let key = provider::provider().key_provider.load_private_key(key).map_err(unusable)?;
+        let key = CertifiedKey::new(chain, key);
+        key.keys_match().map_err(unusable)?;
+        let key = Arc::new(key);
+        let roots = Arc::new(Roots::new(&bundles)?);
+        let client = configure::client(
+            Arc::new(Verifier { roots: roots.clone(), anonymous: false }),
+            Some(key.clone()),
+            &[ALPN_H2],
+        );
+        let server = configure::server(configure::Clients::Required(roots.clone()), key.clone(), &[ALPN_H2]);
+        Ok(Self { own, bundles, roots, key, client: Arc::new(client), server: Arc::new(server) })
     }
 
     /// Whose it is.

@@ -2,8 +2,11 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use tokio::net::{TcpSocket, UnixStream};
+
 use crate::{
     credential::{PeerError, WrongPeer},
+    hbone::Authority,
     socket::{Address, Socket},
 };
 
@@ -29,6 +32,15 @@ pub enum DialError {
         /// Where.
         address: Address,
         /// What the system said.
+        #[source]
+        cause: Arc<io::Error>,
+    },
+    /// The name has no address.
+    #[error("{host} has no address")]
+    Unresolved {
+        /// The name.
+        host: String,
+        /// What the resolver said.
         #[source]
         cause: Arc<io::Error>,
     },
@@ -86,6 +98,15 @@ pub enum DialError {
         #[source]
         cause: Arc<io::Error>,
     },
+    /// The gateway was reached; the tunnel inside, to whoever serves the service in the other cluster, failed.
+    #[error("behind the gateway, at {service}")]
+    Behind {
+        /// Which service.
+        service: Authority,
+        /// How; the address in it is the gateway's.
+        #[source]
+        cause: Box<DialError>,
+    },
     /// Our own certificate has ended.
     #[error("our certificate ended")]
     OwnCertificateEnded,
@@ -101,10 +122,22 @@ impl DialError {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Unreachable { .. } | Self::Silent { .. } | Self::Lost { .. } => Fault::Unreachable,
+            Self::Unreachable { .. } | Self::Unresolved { .. } | Self::Silent { .. } | Self::Lost { .. } => {
+                Fault::Unreachable
+            }
             Self::Unproven { .. } | Self::WrongPeer { .. } | Self::Handshake { .. } => Fault::Peer,
             Self::Refused { .. } => Fault::Refused,
+            Self::Behind { cause, .. } => cause.fault(),
             Self::OwnCertificateEnded | Self::Full { .. } => Fault::Ours,
+        }
+    }
+
+    /// Status and `x-strait-denied` of the far end's answer, if there was one and it was no.
+    pub fn refusal(&self) -> Option<(u16, Option<&str>)> {
+        match self {
+            Self::Refused { status, denied, .. } => Some((*status, denied.as_deref())),
+            Self::Behind { cause, .. } => cause.refusal(),
+            _ => None,
         }
     }
 }
@@ -125,6 +158,54 @@ pub struct Target {
 /// # Errors
 /// When nobody answers there, or not in time.
 pub async fn dial(target: &Target) -> Result<Socket, DialError> {
-    let _ = target;
-    todo!()
+    let Target { address, timeout, .. } = target;
+    match tokio::time::timeout(*timeout, connect(target)).await {
+        Ok(Ok(socket)) => Ok(socket),
+        Ok(Err(cause)) => Err(DialError::Unreachable { address: address.clone(), cause: Arc::new(cause) }),
+        Err(_) => Err(DialError::Silent { address: address.clone(), waited: *timeout }),
+    }
+}
+
+async fn connect(target: &Target) -> io::Result<Socket> {
+    let to = match &target.address {
+        Address::Unix(path) => return Ok(Socket::unix(UnixStream::connect(path).await?)),
+        Address::Tcp(to) => *to,
+    };
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(from) = target.from {
+        socket.bind(from)?;
+    }
+    Socket::tcp(socket.connect(to).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Listener;
+
+    fn target(address: Address) -> Target {
+        Target { address, from: None, timeout: Duration::from_secs(5) }
+    }
+
+    #[tokio::test]
+    async fn a_listener_is_reached_from_the_address_that_was_asked_for() {
+        let listener = Listener::bind(&Address::Tcp(([127, 0, 0, 1], 0).into())).expect("a free port");
+        let mut target = target(listener.address().clone());
+        target.from = Some(([127, 0, 0, 9], 0).into());
+        let dialled = dial(&target).await.expect("somebody listens");
+        let arrived = listener.accept().await.expect("somebody dialled");
+        assert_eq!(arrived.peer_address(), dialled.local_address());
+        assert_eq!(arrived.peer_address().map(|address| address.ip()), Some([127, 0, 0, 9].into()));
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_the_networks_fault() {
+        let gone =
+            Listener::bind(&Address::Tcp(([127, 0, 0, 1], 0).into())).expect("a free port").address().clone();
+        let error = dial(&target(gone.clone())).await.expect_err("nobody listens any more");
+        assert!(matches!(&error, DialError::Unreachable { address, .. } if *address == gone), "{error}");
+        assert_eq!(error.fault(), Fault::Unreachable);
+        let nowhere = Address::Unix("/nonexistent/socket".into());
+        assert!(matches!(dial(&target(nowhere)).await, Err(DialError::Unreachable { .. })));
+    }
 }

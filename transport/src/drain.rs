@@ -1,12 +1,25 @@
 //! The end of a life of tunnels, in phases: accept no more, say GOAWAY, serve what remains, cut.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, timeout_at};
 
 use crate::hbone::TunnelHandle;
 
+/// Tunnels after whose number the ended ones are looked for and let go.
+const SWEEP_MIN: usize = 64;
+
 /// The tunnels that a program has accepted. A clone is the same set.
 #[derive(Debug, Clone, Default)]
-pub struct Tunnels {}
+pub struct Tunnels(Arc<Mutex<Set>>);
+
+#[derive(Debug, Default)]
+struct Set {
+    tunnels: Vec<TunnelHandle>,
+    sweep_at: usize,
+    draining: bool,
+}
 
 /// What a drain ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,14 +33,44 @@ pub struct Drained {
 impl Tunnels {
     /// Adds a tunnel; one that comes while draining is told so at once.
     pub fn register(&self, tunnel: TunnelHandle) {
-        let _ = tunnel;
-        todo!()
+        let mut set = self.0.lock();
+        if set.draining {
+            tunnel.drain();
+        }
+        if set.tunnels.len() >= set.sweep_at.max(SWEEP_MIN) {
+            set.tunnels.retain(|tunnel| !tunnel.has_ended());
+            set.sweep_at = set.tunnels.len() * 2;
+        }
+        set.tunnels.push(tunnel);
+    }
+
+    /// How many are open.
+    pub fn open(&self) -> usize {
+        self.0.lock().tunnels.iter().filter(|tunnel| !tunnel.has_ended()).count()
     }
 
     /// Tells all tunnels to take no new streams (GOAWAY), waits until they have ended, at most `serve`, then cuts
     /// what is left. Whoever accepts stops doing so first.
     pub async fn drain(&self, serve: Duration) -> Drained {
-        let _ = serve;
-        todo!()
+        let deadline = Instant::now() + serve;
+        self.0.lock().draining = true;
+        let mut drained = Drained { finished: 0, cut: 0 };
+        // Tunnels that were still shaking hands come in while others are waited for.
+        loop {
+            let mut tunnels = std::mem::take(&mut self.0.lock().tunnels);
+            if tunnels.is_empty() {
+                return drained;
+            }
+            tunnels.retain(|tunnel| !tunnel.has_ended());
+            tunnels.iter().for_each(TunnelHandle::drain);
+            for tunnel in tunnels {
+                if timeout_at(deadline, tunnel.ended()).await.is_ok() {
+                    drained.finished += 1;
+                } else {
+                    tunnel.cut();
+                    drained.cut += 1;
+                }
+            }
+        }
     }
 }

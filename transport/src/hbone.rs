@@ -2,14 +2,15 @@
 //!
 //! [`server`] terminates tunnels, [`client`] opens them (through [`crate::pool`]), [`head`] is what both say.
 
-pub mod client;
+pub(crate) mod carrier;
+pub(crate) mod client;
 pub mod head;
+pub(crate) mod keepalive;
 pub mod server;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-pub use client::ConnectRequest;
-pub use head::{Authority, AuthorityError, ConnectHead, Origin, OriginField, ResponseHead};
+pub use head::{Authority, AuthorityError, ConnectHead, ConnectRequest, Origin, OriginField, ResponseHead};
 pub use server::{AcceptError, Connect, RefusalStatus, Terminated, TunnelHandle, accept};
 
 /// The port on which tunnels are accepted.
@@ -34,12 +35,16 @@ pub struct Limits {
     pub send_buffer: usize,
     /// Streams that the other end may reset before we saw them.
     pub resets_pending: usize,
+    /// Streams that the other end may reset before we answered, beyond those that it let live: a flood ends the tunnel.
+    pub resets_unanswered: u32,
     /// Time for TLS and HTTP/2 to begin.
     pub handshake_timeout: Duration,
     /// Time after which the other end of a tunnel is asked whether it is there.
     pub ping_interval: Duration,
     /// Time it has for the answer.
     pub ping_timeout: Duration,
+    /// What time it is: a tunnel takes no new streams after either end's certificate has ended.
+    pub now: fn() -> SystemTime,
 }
 
 impl Default for Limits {
@@ -52,9 +57,21 @@ impl Default for Limits {
             frame_bytes: 1024 * 1024,
             send_buffer: 1024 * 1024,
             resets_pending: 20,
+            resets_unanswered: 200,
             handshake_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(10),
             ping_timeout: Duration::from_secs(20),
+            now: SystemTime::now,
         }
+    }
+}
+
+impl Limits {
+    /// The connection's window when so many streams are open.
+    fn connection_target(&self, streams: u32) -> u32 {
+        /// RFC 9113, section 6.9.1.
+        const WINDOW_MAX: u32 = (1 << 31) - 1;
+        let unread = self.stream_window.saturating_mul(streams);
+        self.connection_window.saturating_add(unread).min(WINDOW_MAX)
     }
 }

@@ -18,8 +18,8 @@ pub mod stream;
 pub mod tls;
 
 pub use credential::{
-    Bundles, Credential, CredentialError, CredentialParts, Credentials, Expected, PeerError, VerifiedPeer,
-    WrongPeer,
+    BuildError, Bundles, Credential, CredentialError, CredentialParts, Credentials, Expected, PeerError,
+    VerifiedPeer, WrongPeer,
 };
 pub use dial::{DialError, Fault};
 pub use listener::Listener;

@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    net::SocketAddr,
+    net::{Shutdown, SocketAddr},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
     pin::Pin,
@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::BufMut;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -107,6 +108,41 @@ impl Socket {
     /// Ends the connection so that the other end sees a reset, not an orderly end.
     pub fn reset(self) {
         abort_on_close(&self);
+    }
+}
+
+/// What [`crate::stream`] needs from two tasks at once: one reads, the other writes.
+impl Socket {
+    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.kind {
+            Kind::Tcp(stream) => stream.poll_read_ready(cx),
+            Kind::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.kind {
+            Kind::Tcp(stream) => stream.poll_write_ready(cx),
+            Kind::Unix(stream) => stream.poll_write_ready(cx),
+        }
+    }
+
+    pub(crate) fn try_read(&self, buffer: &mut impl BufMut) -> io::Result<usize> {
+        match &self.kind {
+            Kind::Tcp(stream) => stream.try_read_buf(buffer),
+            Kind::Unix(stream) => stream.try_read_buf(buffer),
+        }
+    }
+
+    pub(crate) fn try_write(&self, parts: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        match &self.kind {
+            Kind::Tcp(stream) => stream.try_write_vectored(parts),
+            Kind::Unix(stream) => stream.try_write_vectored(parts),
+        }
+    }
+
+    pub(crate) fn finish(&self) -> io::Result<()> {
+        SockRef::from(self).shutdown(Shutdown::Write)
     }
 }
 

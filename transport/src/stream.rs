@@ -1,10 +1,17 @@
-//! A stream of bytes in two directions, whatever carries it: a socket, TLS, or a stream of a tunnel.
+//! A stream of bytes in two directions, whatever carries it: a socket or a stream of a tunnel.
 //!
 //! It speaks in chunks, so that what lies beneath can be exchanged and bytes are handed on without a copy; it is
-//! also `AsyncRead` and `AsyncWrite` for those who need that. Each direction ends by itself.
+//! also `AsyncRead` and `AsyncWrite` for those who need that. Each direction ends by itself. A stream of a tunnel
+//! that is dropped before it was finished is cut, so that nobody takes a part for the whole; a socket is closed as
+//! the system closes it.
+
+mod reader;
+mod writer;
 
 use std::{
+    collections::VecDeque,
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -13,12 +20,17 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{credential::VerifiedPeer, hbone::ResponseHead, socket::Socket};
+pub use reader::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, Reader};
+pub use writer::Writer;
 
-/// First read of a quiet stream, in bytes.
-pub const CHUNK_BYTES_MIN: usize = 4 * 1024;
-/// Largest read of a busy stream, in bytes.
-pub const CHUNK_BYTES_MAX: usize = 1024 * 1024;
+use crate::{
+    credential::VerifiedPeer,
+    hbone::{
+        ResponseHead,
+        carrier::{TunnelReader, TunnelWriter},
+    },
+    socket::Socket,
+};
 
 /// A stream of bytes in two directions.
 #[derive(Debug)]
@@ -26,18 +38,20 @@ pub struct Stream {
     reader: Reader,
     writer: Writer,
     path: Vec<Arc<VerifiedPeer>>,
+    address: Option<SocketAddr>,
     answer: Option<ResponseHead>,
 }
 
-/// The direction that comes in.
-#[derive(Debug)]
-pub struct Reader {}
-
-/// The direction that goes out.
-#[derive(Debug)]
-pub struct Writer {}
-
 impl Stream {
+    pub(crate) fn of_tunnel(
+        reader: TunnelReader,
+        writer: TunnelWriter,
+        path: Vec<Arc<VerifiedPeer>>,
+        answer: Option<ResponseHead>,
+    ) -> Self {
+        Self { reader: reader.into(), writer: writer.into(), path, address: None, answer }
+    }
+
     /// Whom the stream leads to (or comes from), the nearest first: for a stream through a gateway the gateway, then
     /// the final peer. Empty for plain sockets.
     pub fn path(&self) -> &[Arc<VerifiedPeer>] {
@@ -49,6 +63,11 @@ impl Stream {
         self.path.last()
     }
 
+    /// The IP address and port of the other end, if this is a TCP socket.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
     /// What the far end said when it accepted the stream; only on streams that we opened through a tunnel.
     pub fn answer(&self) -> Option<&ResponseHead> {
         self.answer.as_ref()
@@ -56,8 +75,7 @@ impl Stream {
 
     /// Puts back bytes that were read already: the next read returns them first.
     pub fn prepend(&mut self, bytes: Bytes) {
-        let _ = bytes;
-        todo!()
+        self.reader.prepend(bytes);
     }
 
     /// The next bytes, or `None` when the other end has finished.
@@ -65,7 +83,7 @@ impl Stream {
     /// # Errors
     /// When the stream was cut.
     pub async fn read_chunk(&mut self) -> io::Result<Option<Bytes>> {
-        todo!()
+        self.reader.read_chunk().await
     }
 
     /// Writes all of these, as far as the other end takes them.
@@ -73,8 +91,8 @@ impl Stream {
     /// # Errors
     /// When the stream was cut.
     pub async fn write_chunks(&mut self, chunks: impl IntoIterator<Item = Bytes>) -> io::Result<()> {
-        let _ = chunks.into_iter();
-        todo!()
+        let mut chunks: VecDeque<Bytes> = chunks.into_iter().collect();
+        self.writer.write_chunks(&mut chunks).await
     }
 
     /// Says that no more bytes follow; the other direction goes on.
@@ -82,12 +100,12 @@ impl Stream {
     /// # Errors
     /// When the stream was cut.
     pub async fn finish(&mut self) -> io::Result<()> {
-        todo!()
+        self.writer.finish()
     }
 
     /// Cuts both directions: the other end sees a reset.
     pub fn reset(self) {
-        todo!()
+        self.writer.reset();
     }
 
     /// The two directions apart, for two tasks.
@@ -98,25 +116,45 @@ impl Stream {
 
 impl From<Socket> for Stream {
     fn from(socket: Socket) -> Self {
-        let _ = socket;
-        todo!()
+        let address = socket.peer_address();
+        let socket = Arc::new(socket);
+        let (reader, writer) = (Reader::of(socket.clone()), Writer::of(socket));
+        Self { reader, writer, path: Vec::new(), address, answer: None }
     }
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        todo!()
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.get_mut().reader.poll_into(cx, buffer)
     }
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
-        todo!()
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.get_mut().writer.poll_slices(cx, &[io::IoSlice::new(bytes)])
     }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().writer.poll_slices(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        todo!()
+        Poll::Ready(Ok(()))
     }
+
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        todo!()
+        Poll::Ready(self.get_mut().writer.finish())
     }
 }

@@ -6,8 +6,23 @@
 pub mod connector;
 pub mod server;
 
-pub use connector::{Connector, ConnectorConfig, ServerTrust, SpkiPin};
-pub use server::{ClientCertificates, ServerTls, TlsStream, accept_tls, incoming};
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+pub use connector::{Connector, ConnectorConfig, PinError, ServerTrust, SpkiPin};
+pub use server::{ClientCertificates, ServerTls, accept_tls, incoming};
+
+use crate::{
+    credential::{ALPN_H2, ALPN_HTTP1, VerifiedPeer},
+    socket::Socket,
+};
 
 /// Which HTTP versions are offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,4 +34,83 @@ pub enum Alpn {
     H2OrHttp1,
     /// Only HTTP/1.1.
     Http1,
+}
+
+impl Alpn {
+    fn names(self) -> &'static [&'static [u8]] {
+        match self {
+            Self::H2 => &[ALPN_H2],
+            Self::H2OrHttp1 => &[ALPN_H2, ALPN_HTTP1],
+            Self::Http1 => &[ALPN_HTTP1],
+        }
+    }
+}
+
+/// A TLS connection.
+#[derive(Debug)]
+pub struct TlsStream {
+    io: tokio_rustls::TlsStream<Socket>,
+    peer: Option<Arc<VerifiedPeer>>,
+    address: Option<SocketAddr>,
+}
+
+impl TlsStream {
+    fn new(
+        io: tokio_rustls::TlsStream<Socket>,
+        peer: Option<Arc<VerifiedPeer>>,
+        address: Option<SocketAddr>,
+    ) -> Self {
+        Self { io, peer, address }
+    }
+
+    /// The other end, if it showed a certificate.
+    pub fn peer(&self) -> Option<&Arc<VerifiedPeer>> {
+        self.peer.as_ref()
+    }
+
+    /// The address of the other end, if it is TCP.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// True if HTTP/2 was agreed.
+    pub fn is_h2(&self) -> bool {
+        self.io.get_ref().1.alpn_protocol() == Some(ALPN_H2)
+    }
+}
+
+impl AsyncRead for TlsStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for TlsStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
 }

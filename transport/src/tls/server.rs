@@ -1,22 +1,17 @@
 //! The server side.
 
-use std::{
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use rustls::{ServerConfig, pki_types::CertificateDer, sign::CertifiedKey};
+use tokio::time::timeout as within;
 
 use crate::{
-    credential::{Credential, VerifiedPeer},
+    credential::{CHAIN_CERTIFICATES_MAX, Clients, Credential, handshake::accept_any, server_config},
     hbone::AcceptError,
     listener::Listener,
     socket::Socket,
-    tls::Alpn,
+    tls::{Alpn, TlsStream},
 };
 
 /// Whether clients prove themselves by certificate. One that is shown is always verified.
@@ -32,34 +27,27 @@ pub enum ClientCertificates {
 
 /// A server's TLS, ready for handshakes.
 #[derive(Debug, Clone)]
-pub struct ServerTls {}
-
-/// An accepted TLS connection.
-#[derive(Debug)]
-pub struct TlsStream {}
+pub struct ServerTls(Arc<ServerConfig>);
 
 impl ServerTls {
-    /// Serves in the credential's name.
+    /// Serves in the credential's name. The roots of its trust domain are sent along, for clients that know no more
+    /// than a root's key yet.
     pub fn new(credential: &Credential, clients: ClientCertificates, alpn: Alpn) -> Self {
-        let _ = (credential, clients, alpn);
-        todo!()
-    }
-}
-
-impl TlsStream {
-    /// The client, if it showed a certificate.
-    pub fn peer(&self) -> Option<&Arc<VerifiedPeer>> {
-        todo!()
-    }
-
-    /// From where it came.
-    pub fn peer_address(&self) -> Option<SocketAddr> {
-        todo!()
-    }
-
-    /// True if HTTP/2 was agreed.
-    pub fn is_h2(&self) -> bool {
-        todo!()
+        let roots = credential.roots.clone();
+        let clients = match clients {
+            ClientCertificates::None => Clients::None,
+            ClientCertificates::Optional => Clients::Optional(roots),
+            ClientCertificates::Required => Clients::Required(roots),
+        };
+        let mut chain = credential.key.cert.clone();
+        let own_roots = credential.bundles().get(credential.identity().trust_domain());
+        for root in own_roots.into_iter().flatten() {
+            if chain.len() < CHAIN_CERTIFICATES_MAX {
+                chain.push(CertificateDer::from(root.clone()));
+            }
+        }
+        let key = Arc::new(CertifiedKey::new(chain, credential.key.key.clone()));
+        Self(Arc::new(server_config(clients, key, alpn.names())))
     }
 }
 
@@ -72,8 +60,9 @@ pub async fn accept_tls(
     tls: &ServerTls,
     timeout: Duration,
 ) -> Result<TlsStream, AcceptError> {
-    let _ = (socket, tls, timeout);
-    todo!()
+    let address = socket.peer_address();
+    let (io, peer) = within(timeout, accept_any(socket, &tls.0)).await.map_err(|_| AcceptError::Slow)??;
+    Ok(TlsStream::new(io.into(), peer.map(Arc::new), address))
 }
 
 /// Accepts and shakes hands for as long as the stream is polled, many at once up to `handshakes_max`. Failed
@@ -84,24 +73,23 @@ pub fn incoming(
     handshakes_max: usize,
     timeout: Duration,
 ) -> impl futures_util::Stream<Item = io::Result<TlsStream>> + Send {
-    let _ = (listener, tls, handshakes_max, timeout);
-    futures_util::stream::empty()
-}
-
-impl AsyncRead for TlsStream {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        todo!()
-    }
-}
-
-impl AsyncWrite for TlsStream {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
-        todo!()
-    }
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        todo!()
-    }
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        todo!()
-    }
+    let state = (listener, tls, FuturesUnordered::new());
+    futures_util::stream::unfold(state, move |(listener, tls, mut handshakes)| async move {
+        loop {
+            let may_accept = handshakes.len() < handshakes_max.max(1);
+            tokio::select! {
+                Some(done) = handshakes.next(), if !handshakes.is_empty() => match done {
+                    Ok(stream) => return Some((Ok(stream), (listener, tls, handshakes))),
+                    Err(error) => tracing::debug!(address = %listener.address(), %error, "a handshake failed"),
+                },
+                accepted = listener.accept(), if may_accept => match accepted {
+                    Ok(socket) => {
+                        let tls = tls();
+                        handshakes.push(async move { accept_tls(socket, &tls, timeout).await });
+                    }
+                    Err(error) => return Some((Err(error), (listener, tls, handshakes))),
+                },
+            }
+        }
+    })
 }
