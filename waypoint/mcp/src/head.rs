@@ -25,6 +25,8 @@ pub const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 pub const NAME: HeaderName = HeaderName::from_static("mcp-name");
 /// Where a stream is to be resumed.
 pub const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
+/// How long a header value may be, in bytes: room for a name of `NAME_MAX` in base64, or a session token.
+pub const VALUE_MAX: usize = 2 * NAME_MAX;
 /// What the names of headers that repeat an argument begin with.
 pub const PARAM_PREFIX: &str = "mcp-param-";
 
@@ -128,14 +130,9 @@ fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>,
     if values.next().is_some() {
         return Err(Rejection::mismatch(format!("{name} stands twice")));
     }
-    let text = value.to_str().ok().filter(|text| text.len() <= header_length_max(name));
+    let text = value.to_str().ok().filter(|text| text.len() <= VALUE_MAX);
     text.map(Some)
         .ok_or_else(|| Rejection::mismatch(format!("{name} has characters that are not allowed there")))
-}
-
-// A name of `NAME_MAX` bytes may stand in base64.
-fn header_length_max(_: &HeaderName) -> usize {
-    2 * NAME_MAX
 }
 
 /// A browser says where a page came from. Pages of elsewhere have no business here: their host name may have been

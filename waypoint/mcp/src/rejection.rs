@@ -35,7 +35,7 @@ pub struct Rejection {
     /// What is wrong, for the caller.
     pub message: String,
     /// More for machines.
-    pub data: Option<Value>,
+    pub data: Option<Box<Value>>,
     /// The request, if it could be read.
     pub id: Option<Id>,
 }
@@ -55,7 +55,7 @@ impl Rejection {
     pub fn unsupported(requested: &str) -> Self {
         let supported: Vec<&str> = Revision::ALL.iter().map(|revision| revision.name()).collect();
         Self {
-            data: Some(json!({"supported": supported, "requested": requested})),
+            data: Some(Box::new(json!({"supported": supported, "requested": requested}))),
             ..Self::new(StatusCode::BAD_REQUEST, UNSUPPORTED_VERSION, "Unsupported protocol version")
         }
     }
@@ -70,7 +70,7 @@ impl Rejection {
     /// The JSON-RPC error as a body. Without an id it says `null`, as JSON-RPC wants where none could be read.
     pub fn body(&self) -> Bytes {
         let id = self.id.as_ref().map_or(Value::Null, Id::value);
-        error_body(Some(id), self.code, &self.message, self.data.clone())
+        error_body(Some(id), self.code, &self.message, self.data.as_deref().cloned())
     }
 }
 

@@ -1,0 +1,360 @@
+//! Answers exchanges with one MCP server.
+
+use std::sync::Arc;
+
+use aws_lc_rs::{aead::NONCE_LEN, rand};
+use exchange::{
+    Backend, Body, BoxFuture, CallError, Exchange, Purpose, Reply, Request, Responder, Response, Upstreams,
+    messages, sse::Events,
+};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header, uri::PathAndQuery};
+use mesh::{
+    Denial,
+    names::WorkloadUid,
+    resource::{BackendKind, BackendTarget},
+};
+
+use crate::{
+    head::{LAST_EVENT, SESSION},
+    listing,
+    message::Message,
+    opening::{self, Opened, Opening},
+    refusal,
+    rejection::{INVALID_REQUEST, Rejection},
+    revision::Era,
+    scope::Scope,
+    session::{Sealer, Session, UPSTREAM_MAX},
+    stream::Stream,
+};
+
+/// Bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// How long the body of a request may be, in bytes.
+    pub body_bytes_max: usize,
+    /// How long an answer that carries a list may be, in bytes. Others are streamed.
+    pub list_bytes_max: usize,
+    /// How long one event of a stream may be, in bytes.
+    pub event_bytes_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { body_bytes_max: 4 << 20, list_bytes_max: 16 << 20, event_bytes_max: 16 << 20 }
+    }
+}
+
+/// The responder for one MCP server behind a Service port or an AgentBackend.
+#[derive(Debug)]
+pub struct Mcp {
+    config: Config,
+    sealer: Arc<Sealer>,
+}
+
+/// Where a call goes.
+struct Target {
+    backend: BackendTarget,
+    // The path of the server, if it is not the one that the caller asked for.
+    path: Option<Arc<str>>,
+    // Whether the caller's own credentials may be seen there.
+    credentials: bool,
+}
+
+impl Mcp {
+    /// Serves within these bounds, with sessions sealed by `sealer`.
+    pub fn new(config: Config, sealer: Arc<Sealer>) -> Self {
+        Self { config, sealer }
+    }
+
+    async fn answer(&self, exchange: &mut Exchange, upstreams: &dyn Upstreams) -> Response {
+        let opening = opening::of(&mut exchange.request, self.config.body_bytes_max).await;
+        let opened = match &*opening.0 {
+            Ok(opened) => opened,
+            Err(rejection) => return refusal::rejected(&Scope::of(exchange), rejection, None),
+        };
+        note(exchange, opened);
+        // The filters judged the message; what else it reaches for is judged here.
+        if let Err(denial) = judge_more(&Scope::of(exchange), opened) {
+            return refusal::refused(&Scope::of(exchange), opened, &denial);
+        }
+        let target = match target(&exchange.backend) {
+            Ok(target) => target,
+            Err(reason) => return self.no_answer(exchange, opened, &CallError::Unresolved(reason)),
+        };
+        let session = match self.session(exchange, opened, &target) {
+            Ok(session) => session,
+            Err(rejection) => return refusal::rejected(&Scope::of(exchange), &rejection, None),
+        };
+        let mut request = exchange.take_request();
+        prepare(&mut request, opened, &target, session.as_ref());
+        let mut call = exchange.call(target.backend.clone(), request);
+        call.pin = session.as_ref().map(|session| session.endpoint.clone());
+        let reply = match upstreams.call(call).await {
+            Ok(reply) => reply,
+            Err(CallError::PinGone(_)) => {
+                // What lived there is lost. The caller begins anew, as the protocol says for 404.
+                return refusal::rejected(&Scope::of(exchange), &unknown_session(opened), None);
+            }
+            Err(error) => return self.no_answer(exchange, opened, &error),
+        };
+        // Now that the endpoint is known, its policies speak too.
+        let scope = Scope::of(exchange);
+        if let Err(denial) = judge_more(&scope, opened) {
+            return refusal::refused(&scope, opened, &denial);
+        }
+        self.pass(exchange, opened, &target, session, reply).await
+    }
+
+    /// The session that a request names, if it is the caller's, of this target and this route.
+    fn session(
+        &self,
+        exchange: &Exchange,
+        opened: &Opened,
+        target: &Target,
+    ) -> Result<Option<Session>, Rejection> {
+        let token = match &opened.head.session {
+            Some(token) if opened.era() == Era::Sessions => token,
+            _ => return Ok(None),
+        };
+        let session = self.sealer.open(token).ok_or_else(|| unknown_session(opened))?;
+        let own = session.principal == Scope::of(exchange).principal()
+            && session.target == target_name(&target.backend)
+            && session.route == exchange.route.as_ref().map(ToString::to_string);
+        if own { Ok(Some(session)) } else { Err(unknown_session(opened)) }
+    }
+
+    /// Passes a server's answer on.
+    async fn pass(
+        &self,
+        exchange: &Exchange,
+        opened: &Opened,
+        target: &Target,
+        session: Option<Session>,
+        reply: Reply,
+    ) -> Response {
+        let Reply { mut response, endpoint } = reply;
+        if let Err(text) = self.seal(exchange, opened, target, session, endpoint, response.headers_mut()) {
+            return self.bad_answer(exchange, opened, text);
+        }
+        let request = opened.message.as_ref().and_then(Message::request_id).cloned();
+        // A resumed stream may carry the answer to a request that is not known here.
+        let lists =
+            opened.message.as_ref().is_none_or(|message| !listing::has_no_list(message.method_name()));
+        match kind(response.headers()) {
+            Kind::Other if lists && response.status() == StatusCode::OK && request.is_some() => {
+                self.bad_answer(exchange, opened, "the answer is neither JSON nor a stream of events")
+            }
+            Kind::Other => response,
+            Kind::Encoded => {
+                self.bad_answer(exchange, opened, "the answer is compressed, which was not asked for")
+            }
+            Kind::Events => {
+                let stream = Stream::new(Scope::of(exchange), request, lists);
+                let events = Events::new(self.config.event_bytes_max);
+                let body = std::mem::take(response.body_mut());
+                *response.body_mut() =
+                    messages::through(body, Box::new(events), Box::new(stream), &exchange.closing);
+                response.headers_mut().remove(header::CONTENT_LENGTH);
+                response
+            }
+            Kind::Json if lists => self.filter(exchange, opened, response).await,
+            Kind::Json => response,
+        }
+    }
+
+    /// Passes a JSON answer on, without what is hidden in its lists.
+    async fn filter(&self, exchange: &Exchange, opened: &Opened, mut response: Response) -> Response {
+        let body = match response.body_mut().hold(self.config.list_bytes_max).await {
+            Ok(body) => body.clone(),
+            Err(error) => return self.bad_answer(exchange, opened, &error.to_string()),
+        };
+        if body.is_empty() {
+            return response;
+        }
+        let scope = Scope::of(exchange);
+        match listing::filter(&body, |facts| scope.shows(facts)) {
+            Ok(None) => response,
+            Ok(Some(other)) => {
+                response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(other.len()));
+                *response.body_mut() = Body::held_bytes(other);
+                response
+            }
+            Err(error) => self.bad_answer(exchange, opened, &error.to_string()),
+        }
+    }
+
+    /// Puts a token in the place of the server's session id.
+    fn seal(
+        &self,
+        exchange: &Exchange,
+        opened: &Opened,
+        target: &Target,
+        session: Option<Session>,
+        endpoint: WorkloadUid,
+        headers: &mut HeaderMap,
+    ) -> Result<(), &'static str> {
+        let Some(upstream) = headers.remove(&SESSION) else { return Ok(()) };
+        if opened.era() == Era::Stateless {
+            // There are no sessions in this revision; an id would only confuse.
+            return Ok(());
+        }
+        let upstream = upstream.to_str().map_err(|_| "the session id is not printable")?;
+        if upstream.is_empty() || upstream.len() > UPSTREAM_MAX {
+            return Err("the session id is empty or too long");
+        }
+        let token = match (session, &opened.head.session) {
+            (Some(session), Some(token)) if session.upstream == upstream => token.to_string(),
+            _ => {
+                let session = Session {
+                    principal: Scope::of(exchange).principal(),
+                    target: target_name(&target.backend),
+                    route: exchange.route.as_ref().map(ToString::to_string),
+                    endpoint,
+                    upstream: upstream.to_owned(),
+                };
+                let mut nonce = [0; NONCE_LEN];
+                rand::fill(&mut nonce).map_err(|_| "there is no randomness for a session token")?;
+                self.sealer.seal(&session, nonce).ok_or("the session token cannot be sealed")?
+            }
+        };
+        let token = HeaderValue::try_from(token).map_err(|_| "the session token is no header value")?;
+        headers.insert(SESSION, token);
+        Ok(())
+    }
+
+    fn no_answer(&self, exchange: &Exchange, opened: &Opened, error: &CallError) -> Response {
+        if let CallError::Denied(denial) = error {
+            return refusal::refused(&Scope::of(exchange), opened, denial);
+        }
+        let named = error.denial().map(|denial| (denial.reason, exchange.refused(denial)));
+        if named.is_none() {
+            exchange.trail.failed(error);
+        }
+        let text = error.status().canonical_reason().unwrap_or("Failed");
+        refusal::failed(opened, error.status(), text, named.as_ref().map(|(reason, id)| (*reason, id)))
+    }
+
+    fn bad_answer(&self, exchange: &Exchange, opened: &Opened, text: &str) -> Response {
+        exchange.trail.failed(text);
+        refusal::failed(opened, StatusCode::BAD_GATEWAY, "The server's answer cannot be passed on", None)
+    }
+}
+
+impl Responder for Mcp {
+    fn respond<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+        upstreams: &'a dyn Upstreams,
+    ) -> BoxFuture<'a, Response> {
+        Box::pin(self.answer(exchange, upstreams))
+    }
+
+    fn refuse(&self, exchange: &Exchange, denial: &Denial) -> Response {
+        let scope = Scope::of(exchange);
+        match exchange.request.extensions().get::<Opening>().map(|opening| &*opening.0) {
+            Some(Ok(opened)) => refusal::refused(&scope, opened, denial),
+            // Only the message's own fault can be the reason for a denial to somebody who is granted something.
+            Some(Err(rejection)) => refusal::rejected(&scope, rejection, Some(denial)),
+            None => {
+                let rejection = Rejection::new(StatusCode::FORBIDDEN, INVALID_REQUEST, "Forbidden");
+                refusal::rejected(&scope, &rejection, Some(denial))
+            }
+        }
+    }
+}
+
+fn note(exchange: &Exchange, opened: &Opened) {
+    let Some(message) = &opened.message else { return };
+    exchange.trail.note("mcp.method", shown(message.method_name()));
+    if let Some(name) = message.param("name").or_else(|| message.param("uri")) {
+        exchange.trail.note("mcp.name", shown(name));
+    }
+}
+
+/// A text of a caller, as much of it as a log should carry.
+fn shown(text: &str) -> String {
+    const SHOWN_MAX: usize = 256;
+    text.chars().filter(|letter| !letter.is_control()).take(SHOWN_MAX).collect()
+}
+
+fn judge_more(scope: &Scope, opened: &Opened) -> Result<(), Denial> {
+    opened.objects.more.iter().try_for_each(|facts| scope.judge(facts.clone(), Purpose::Decide))
+}
+
+fn unknown_session(opened: &Opened) -> Rejection {
+    let id = opened.message.as_ref().and_then(Message::request_id).cloned();
+    Rejection::new(StatusCode::NOT_FOUND, INVALID_REQUEST, "Session not found").of(id)
+}
+
+fn target(backend: &Backend) -> Result<Target, Arc<str>> {
+    match backend {
+        Backend::Service { .. } => Ok(Target { backend: backend.target(), path: None, credentials: true }),
+        Backend::Agent(agent) => {
+            if let Some(broken) = &agent.broken {
+                return Err(Arc::clone(broken));
+            }
+            let BackendKind::Mcp { servers } = &agent.kind;
+            match servers.as_slice() {
+                [server] => Ok(Target {
+                    backend: server.target.clone(),
+                    path: Some(Arc::clone(&server.path)),
+                    credentials: false,
+                }),
+                [] => Err("the backend has no server".into()),
+                _ => Err("federation of several servers is not built".into()),
+            }
+        }
+    }
+}
+
+fn target_name(target: &BackendTarget) -> String {
+    match target {
+        BackendTarget::Service { service, port } => format!("service {service}:{port}"),
+        BackendTarget::Agent(name) => format!("backend {name}"),
+        BackendTarget::Broken(reason) => format!("broken {reason}"),
+    }
+}
+
+/// Makes the caller's request the server's.
+fn prepare(request: &mut Request, opened: &Opened, target: &Target, session: Option<&Session>) {
+    let headers = request.headers_mut();
+    // Answers are read here, so they come as they are.
+    headers.remove(header::ACCEPT_ENCODING);
+    headers.remove(&SESSION);
+    if opened.era() == Era::Stateless {
+        headers.remove(&LAST_EVENT);
+    }
+    if let Some(value) = session.and_then(|session| HeaderValue::from_str(&session.upstream).ok()) {
+        headers.insert(SESSION, value);
+    }
+    if !target.credentials {
+        headers.remove(header::AUTHORIZATION);
+        headers.remove(header::COOKIE);
+    }
+    if let Some(path) = &target.path {
+        let query = request.uri().query().map_or(String::new(), |query| format!("?{query}"));
+        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        parts.path_and_query = PathAndQuery::try_from(format!("{path}{query}")).ok();
+        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    }
+}
+
+/// What an answer carries.
+enum Kind {
+    Json,
+    Events,
+    Encoded,
+    Other,
+}
+
+fn kind(headers: &HeaderMap) -> Kind {
+    let encoded = headers.get_all(header::CONTENT_ENCODING).iter().any(|value| value != "identity");
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match essence.as_str() {
+        "application/json" | "text/event-stream" if encoded => Kind::Encoded,
+        "application/json" => Kind::Json,
+        "text/event-stream" => Kind::Events,
+        _ => Kind::Other,
+    }
+}
