@@ -1,3 +1,56 @@
-//! The strait command: demo, up, check, link, get, explain, and every program in one binary.
+//! The strait command: demo, up, check, get, explain, and every program in one binary.
 
-fn main() {}
+mod apps;
+mod args;
+mod client;
+mod commands;
+mod demo;
+mod link;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use args::{App, Arguments, Run, Verb};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // One thread: a connection, its tunnel and its relay stay together, and what became ready is written once.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("strait: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(perform(arguments.verb)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("strait: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn perform(verb: Verb) -> anyhow::Result<ExitCode> {
+    match verb {
+        Verb::Demo(arguments) => demo::run(&arguments).await?,
+        Verb::Get(arguments) => commands::get::run(&arguments).await?,
+        Verb::Explain(arguments) => commands::explain::run(&arguments).await?,
+        Verb::Completion { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "strait", &mut std::io::stdout());
+        }
+        Verb::Run(Run::App(app)) => application(app).await?,
+        Verb::Up(_) | Verb::Check(_) | Verb::Token(_) | Verb::Run(_) => anyhow::bail!("not yet"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn application(app: App) -> anyhow::Result<()> {
+    match app {
+        App::Agent(options) => apps::agent(options).await,
+        App::Tools { listen } => Ok(apps::tools(&listen.0).await?),
+        App::Web { listen, name } => Ok(apps::web(&listen.0, name).await?),
+    }
+}

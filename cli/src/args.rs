@@ -1,0 +1,310 @@
+//! What can be typed after `strait`.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{apps, output::Form};
+
+/// An ambient mesh and gateway for agents.
+#[derive(Debug, Parser)]
+#[command(name = "strait", version, about, propagate_version = true, max_term_width = 110)]
+#[command(after_help = "Start with `strait demo`, then `strait up -f examples/minimal`.")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Two clusters on this machine, and a walk through what a mesh for agents does.
+    ///
+    /// Brings up the clusters `east` and `west` on loopback addresses, every program a process of its own, and
+    /// tells a story in ten steps: identities, tools, refusals and their reasons, routes, failover, edits, outages.
+    /// It needs no root and leaves nothing behind.
+    Demo(Demo),
+    /// Runs a cluster for your own processes from a folder of YAML, all in this process.
+    ///
+    /// DIR holds what `kubectl apply` would take; it is watched and reloaded. Each workload gets an explicit proxy
+    /// (SOCKS5 and HTTP) with a token of its own, and is reached at its `delivery`.
+    #[command(after_help = "Example:\n  strait up -f examples/minimal --state .strait")]
+    Up(Up),
+    /// Is everything healthy: each problem with its cause and remedy. Exits with 1 if something is broken.
+    Check(Check),
+    /// Lists what is.
+    #[command(after_help = "Examples:\n  strait get workloads\n  strait get services --output json")]
+    Get(Get),
+    /// Why something was refused, or would be.
+    #[command(after_help = "Examples:\n  strait explain r-4k2c…\n  strait explain --from agents/intern \
+                            --to tools/tools:80 --tool write_file --arg repo=web")]
+    Explain(Explain),
+    /// Writes the token with which a node or gateway joins.
+    Token(Token),
+    /// Runs one program of the mesh by itself.
+    #[command(subcommand)]
+    Run(Run),
+    /// Prints the completions of a shell.
+    #[command(after_help = "Example:\n  strait completion bash > /etc/bash_completion.d/strait")]
+    Completion {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where the state of a cluster is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct At {
+    /// The state directory of the running cluster.
+    #[arg(long, default_value = ".strait", env = "STRAIT_STATE")]
+    pub(crate) state: PathBuf,
+    /// The form of the output.
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) output: Form,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Leave when the story is told; the exit status is 0 only if every step held.
+    #[arg(long)]
+    pub(crate) exit: bool,
+    /// `json` prints one object a step, with `step`, `ok`, `what` and `why`.
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) output: StoryForm,
+    /// Where the demo keeps its state and logs (default: a new folder that is removed at the end).
+    #[arg(long)]
+    pub(crate) state: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum StoryForm {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// The folder of YAML.
+    #[arg(long = "file", short, value_name = "DIR")]
+    pub(crate) files: PathBuf,
+    /// The cluster's state: keys, tokens, what was last accepted. Made with mode 0700.
+    #[arg(long, default_value = ".strait", env = "STRAIT_STATE")]
+    pub(crate) state: PathBuf,
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// Run only these nodes (default: every node that DIR names).
+    #[arg(long = "node")]
+    pub(crate) nodes: Vec<String>,
+    /// Join the control plane at this address instead of running one; needs --root and --token-file.
+    #[arg(long, value_name = "ADDRESS", requires_all = ["root", "token_file"])]
+    pub(crate) join: Option<SocketAddr>,
+    /// With --join: the root certificate (PEM) of the cluster.
+    #[arg(long)]
+    pub(crate) root: Option<PathBuf>,
+    /// With --join: the file with the node's join token.
+    #[arg(long)]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+/// What a cluster is called. Decided once and kept in the state directory.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Cluster {
+    /// Its name (default: the name of the folder).
+    #[arg(long)]
+    pub(crate) cluster: Option<String>,
+    /// Its trust domain (default: its name and eight random letters, made once).
+    #[arg(long)]
+    pub(crate) trust_domain: Option<String>,
+    /// The addresses of its mesh, IPv4 (default: 10.N.0.0/16, with N from the trust domain).
+    #[arg(long)]
+    pub(crate) ranges: Option<ipnet::Ipv4Net>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) at: At,
+    /// Only what must hold before `strait up`: the folder of YAML, and this machine.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pre: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// What to list.
+    #[arg(value_enum)]
+    pub(crate) what: Listed,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// What can be listed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Listed {
+    Workloads,
+    Services,
+    Routes,
+    Policies,
+    Certificates,
+    Connections,
+    Proxies,
+    Links,
+}
+
+impl Listed {
+    /// The admin page that lists it.
+    pub(crate) fn page(self) -> &'static str {
+        match self {
+            Self::Workloads => "/v1/workloads",
+            Self::Services => "/v1/services",
+            Self::Routes => "/v1/routes",
+            Self::Policies => "/v1/policies",
+            Self::Certificates => "/v1/certificates",
+            Self::Connections => "/v1/connections",
+            Self::Proxies => "/v1/proxies",
+            Self::Links => "/v1/links",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The id of a refusal, as it stands in logs and answers.
+    #[arg(required_unless_present = "from", conflicts_with_all = ["from", "to"])]
+    pub(crate) id: Option<String>,
+    /// Who: NAMESPACE/SERVICE-ACCOUNT or a SPIFFE identity.
+    #[arg(long, requires = "to")]
+    pub(crate) from: Option<String>,
+    /// To what: NAMESPACE/SERVICE:PORT.
+    #[arg(long, requires = "from")]
+    pub(crate) to: Option<String>,
+    /// By which MCP tool.
+    #[arg(long, requires = "to")]
+    pub(crate) tool: Option<String>,
+    /// An argument of the tool, NAME=VALUE; the value is JSON, or else text.
+    #[arg(long = "arg", requires = "tool")]
+    pub(crate) arguments: Vec<String>,
+    /// By which HTTP method.
+    #[arg(long, requires = "to")]
+    pub(crate) method: Option<String>,
+    /// On which path.
+    #[arg(long, requires = "to")]
+    pub(crate) path: Option<String>,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Token {
+    /// Who joins.
+    #[arg(value_enum)]
+    pub(crate) who: Joiner,
+    /// The node's name, or NAMESPACE/NAME of the gateway.
+    pub(crate) name: String,
+    /// The state directory of the cluster.
+    #[arg(long, default_value = ".strait", env = "STRAIT_STATE")]
+    pub(crate) state: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Joiner {
+    /// A node: its token covers the workloads placed on it now.
+    Node,
+    /// A gateway or waypoint: its token covers its own service account.
+    Gateway,
+}
+
+/// One program.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Run {
+    /// The control plane.
+    Controlplane(ControlPlane),
+    /// The node proxy.
+    Ztunnel(Node),
+    /// A waypoint or gateway.
+    Waypoint(Gateway),
+    /// An application of the demo.
+    #[command(subcommand)]
+    App(App),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ControlPlane {
+    /// The folder of YAML.
+    #[arg(long = "file", short, value_name = "DIR")]
+    pub(crate) files: PathBuf,
+    /// The cluster's state directory.
+    #[arg(long)]
+    pub(crate) state: PathBuf,
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+}
+
+/// How a proxy reaches its control plane.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Join {
+    /// The control plane.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) control_plane: SocketAddr,
+    /// The root certificate (PEM) of the cluster.
+    #[arg(long)]
+    pub(crate) root: PathBuf,
+    /// The file with the join token; read anew for each use.
+    #[arg(long)]
+    pub(crate) token_file: PathBuf,
+    /// The trust domain of the cluster.
+    #[arg(long)]
+    pub(crate) trust_domain: String,
+    /// Where the last good state is kept, with mode 0700.
+    #[arg(long)]
+    pub(crate) state: PathBuf,
+    /// The address of the admin (15000), metrics (15020) and readiness (15021) ports.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) address: std::net::IpAddr,
+    /// The port to bind for HBONE, where something stands before the port that others dial.
+    #[arg(long, default_value_t = 15008)]
+    pub(crate) hbone_bind_port: u16,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Node {
+    /// The node's name.
+    #[arg(long)]
+    pub(crate) node: String,
+    #[command(flatten)]
+    pub(crate) join: Join,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Gateway {
+    /// NAMESPACE/NAME of the Gateway.
+    #[arg(long)]
+    pub(crate) gateway: String,
+    #[command(flatten)]
+    pub(crate) join: Join,
+}
+
+/// The demo's applications.
+#[derive(Debug, Subcommand)]
+pub(crate) enum App {
+    /// An agent that obeys JSON commands on standard input.
+    Agent(apps::AgentOptions),
+    /// An MCP server with three tools.
+    Tools {
+        /// `unix:PATH` or `IP:PORT`.
+        #[arg(long)]
+        listen: apps::ListenAt,
+    },
+    /// A web application that says its name and who called.
+    Web {
+        /// `unix:PATH` or `IP:PORT`.
+        #[arg(long)]
+        listen: apps::ListenAt,
+        /// What it calls itself.
+        #[arg(long)]
+        name: String,
+    },
+}

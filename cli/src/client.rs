@@ -1,0 +1,91 @@
+//! Reads the control plane's admin pages.
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use transport::{Address, dial};
+
+/// How long the control plane may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest page that is read, in bytes.
+const PAGE_BYTES_MAX: usize = 256 << 20;
+
+/// Where a running control plane is, as it writes it into its state directory.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Running {
+    /// Its admin page.
+    pub(crate) admin: SocketAddr,
+    /// Where proxies connect.
+    pub(crate) address: SocketAddr,
+    /// The cluster's name.
+    pub(crate) cluster: String,
+    /// The trust domain.
+    pub(crate) trust_domain: String,
+}
+
+impl Running {
+    /// The name of the file in the state directory.
+    pub(crate) const FILE: &str = "controlplane.json";
+
+    /// Finds the control plane whose state is in a directory.
+    pub(crate) fn find(state: &Path) -> anyhow::Result<Self> {
+        let file = state.join(Self::FILE);
+        let text = std::fs::read_to_string(&file).with_context(|| {
+            format!(
+                "no control plane has its state in {}: give --state DIR of a running `strait up`, or start one",
+                state.display()
+            )
+        })?;
+        serde_json::from_str(&text).with_context(|| format!("{} is damaged", file.display()))
+    }
+
+    /// Reads one page.
+    pub(crate) async fn page(&self, path: &str) -> anyhow::Result<Value> {
+        page(self.admin, path).await
+    }
+}
+
+/// Reads one JSON page of an admin port.
+pub(crate) async fn page(admin: SocketAddr, path: &str) -> anyhow::Result<Value> {
+    let body = within(admin, path).await?;
+    serde_json::from_slice(&body).with_context(|| format!("{admin}{path} answered something that is not JSON"))
+}
+
+/// Reads one page of an admin port as text.
+pub(crate) async fn text(admin: SocketAddr, path: &str) -> anyhow::Result<String> {
+    Ok(String::from_utf8_lossy(&within(admin, path).await?).into_owned())
+}
+
+async fn within(admin: SocketAddr, path: &str) -> anyhow::Result<Bytes> {
+    tokio::time::timeout(ANSWER_TIMEOUT, read(admin, path))
+        .await
+        .with_context(|| format!("{admin} did not answer within {ANSWER_TIMEOUT:?}"))?
+}
+
+async fn read(admin: SocketAddr, path: &str) -> anyhow::Result<Bytes> {
+    let target = dial::Target { address: Address::Tcp(admin), from: None, timeout: ANSWER_TIMEOUT };
+    let socket = dial::dial(&target).await.with_context(|| {
+        format!("nobody answers at the admin address {admin}: is the control plane still running?")
+    })?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
+    tokio::spawn(connection);
+    let request = Request::get(path).header("host", admin.to_string()).body(Full::<Bytes>::default())?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), PAGE_BYTES_MAX)
+        .collect()
+        .await
+        .map_err(|error| anyhow::anyhow!("{admin}{path}: {error}"))?
+        .to_bytes();
+    if !status.is_success() {
+        bail!("{}", String::from_utf8_lossy(&body).trim());
+    }
+    Ok(body)
+}

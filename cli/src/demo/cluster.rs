@@ -1,0 +1,190 @@
+//! One cluster of the demo: its control plane, nodes, waypoint and gateway.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use super::{narrate::Listener, process::Process, relay::Relay};
+use crate::client::{self, Running};
+use transport::Address;
+
+/// The port that others dial; there a recording relay listens.
+pub(crate) const HBONE: u16 = 15008;
+/// The port that the programs bind.
+pub(crate) const HBONE_BIND: u16 = 15208;
+/// How long a program may take until it is ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often readiness is asked for.
+const READY_EVERY: Duration = Duration::from_millis(20);
+
+/// What one cluster consists of.
+pub(crate) struct Plan {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// The second number of its addresses, 127.N.0.0/16.
+    pub(crate) number: u8,
+    /// Its YAML, by file name.
+    pub(crate) files: &'static [(&'static str, &'static str)],
+    /// Its nodes.
+    pub(crate) nodes: &'static [&'static str],
+    /// Its gateways: namespace, name.
+    pub(crate) gateways: &'static [(&'static str, &'static str)],
+    /// The mesh addresses at which its nodes and gateways accept tunnels.
+    pub(crate) tunnels: &'static [[u8; 2]],
+}
+
+/// A running cluster.
+pub(crate) struct Cluster {
+    pub(crate) plan: &'static Plan,
+    /// Where its files, state and logs are.
+    pub(crate) folder: PathBuf,
+    /// Its programs, the control plane first.
+    pub(crate) programs: Vec<Process>,
+    /// The relays before its nodes and gateways.
+    pub(crate) relays: Vec<Relay>,
+    /// Its control plane.
+    pub(crate) running: Running,
+}
+
+impl Plan {
+    /// A loopback address of the cluster.
+    pub(crate) fn ip(&self, third: u8, fourth: u8) -> IpAddr {
+        Ipv4Addr::new(127, self.number, third, fourth).into()
+    }
+
+    pub(crate) fn trust_domain(&self) -> String {
+        format!("{}.demo", self.name)
+    }
+}
+
+impl Cluster {
+    /// The folder of YAML that its control plane watches.
+    pub(crate) fn files(&self) -> PathBuf {
+        self.folder.join("files")
+    }
+
+    /// Its state directory.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.folder.join("state")
+    }
+
+    /// Writes the files, starts relays and programs, and waits until everything is ready.
+    pub(crate) async fn start(plan: &'static Plan, base: &Path, listener: Listener) -> anyhow::Result<Self> {
+        let folder = base.join(plan.name);
+        let files = folder.join("files");
+        fs::create_dir_all(&files)?;
+        fs::create_dir_all(folder.join("recordings"))?;
+        for (name, text) in plan.files {
+            fs::write(files.join(name), text.replace(super::stage::FOLDER_IN_EXAMPLES, &base.display().to_string()))?;
+        }
+        let relays = plan
+            .tunnels
+            .iter()
+            .map(|&[third, fourth]| {
+                let ip = plan.ip(third, fourth);
+                let at = Address::Tcp(SocketAddr::new(ip, HBONE));
+                let to = Address::Tcp(SocketAddr::new(ip, HBONE_BIND));
+                Relay::start(at, to, &folder.join(format!("recordings/{ip}")))
+                    .with_context(|| format!("cannot listen at {ip}:{HBONE}: does another demo run?"))
+            })
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let state = folder.join("state");
+        let arguments = [
+            "run", "controlplane", "--file", &text(&files), "--state", &text(&state), "--cluster", plan.name,
+            "--trust-domain", &plan.trust_domain(), "--ranges", &format!("127.{}.0.0/16", plan.number),
+        ]
+        .map(str::to_owned);
+        listener.progress(&format!("{}: control plane", plan.name));
+        let mut control_plane = Process::start(&folder, "controlplane", &arguments)?;
+        wait_for(&mut control_plane, || state.join(Running::FILE).exists()).await?;
+        let running = Running::find(&state)?;
+        let mut cluster = Self { plan, folder, programs: vec![control_plane], relays, running };
+        cluster.start_proxies(listener)?;
+        Ok(cluster)
+    }
+
+    fn start_proxies(&mut self, listener: Listener) -> anyhow::Result<()> {
+        listener.progress(&format!("{}: node proxies, waypoint, gateway", self.plan.name));
+        for (index, node) in self.plan.nodes.iter().enumerate() {
+            let ip = self.plan.ip(0, 11 + u8::try_from(index)?);
+            let arguments = self.proxy("ztunnel", "--node", node, &format!("node-{node}"), ip);
+            self.programs.push(Process::start(&self.folder, &format!("ztunnel-{node}"), &arguments)?);
+        }
+        for (index, (namespace, name)) in self.plan.gateways.iter().enumerate() {
+            let ip = self.plan.ip(0, 21 + u8::try_from(index)?);
+            let arguments =
+                self.proxy("waypoint", "--gateway", &format!("{namespace}/{name}"), &format!("gateway-{namespace}-{name}"), ip);
+            self.programs.push(Process::start(&self.folder, &format!("waypoint-{name}"), &arguments)?);
+        }
+        Ok(())
+    }
+
+    fn proxy(&self, program: &str, flag: &str, value: &str, token: &str, ip: IpAddr) -> Vec<String> {
+        let state = self.state();
+        [
+            "run", program, flag, value,
+            "--control-plane", &self.running.address.to_string(),
+            "--root", &text(&state.join("root/root.pem")),
+            "--token-file", &text(&state.join("tokens").join(token)),
+            "--trust-domain", &self.plan.trust_domain(),
+            "--state", &text(&state.join("proxies").join(token)),
+            "--address", &ip.to_string(),
+            "--hbone-bind-port", &HBONE_BIND.to_string(),
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    }
+
+    /// Waits until every proxy says that it is ready.
+    pub(crate) async fn ready(&mut self) -> anyhow::Result<()> {
+        let proxies = self.plan.nodes.len() + self.plan.gateways.len();
+        for index in 0..proxies {
+            let fourth = if index < self.plan.nodes.len() { 11 + index } else { 21 + index - self.plan.nodes.len() };
+            let admin = SocketAddr::new(self.plan.ip(0, u8::try_from(fourth)?), 15000);
+            let process = &mut self.programs[index + 1];
+            let start = std::time::Instant::now();
+            while client::text(admin, "/healthz/ready").await.is_err() {
+                process.check()?;
+                anyhow::ensure!(
+                    start.elapsed() < READY_TIMEOUT,
+                    "{} is not ready after {READY_TIMEOUT:?}: {}",
+                    process.name(),
+                    client::text(admin, "/healthz/ready").await.err().map_or_else(String::new, |error| format!("{error:#}")),
+                );
+                tokio::time::sleep(READY_EVERY).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// One of its programs.
+    pub(crate) fn program(&mut self, name: &str) -> anyhow::Result<&mut Process> {
+        self.programs.iter_mut().find(|program| program.name() == name).with_context(|| format!("no program {name}"))
+    }
+
+    /// A page of its control plane.
+    pub(crate) async fn page(&self, path: &str) -> anyhow::Result<Value> {
+        self.running.page(path).await
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Waits until something holds, as long as the process lives and not too long.
+pub(crate) async fn wait_for(process: &mut Process, holds: impl Fn() -> bool) -> anyhow::Result<()> {
+    let start = std::time::Instant::now();
+    while !holds() {
+        process.check()?;
+        anyhow::ensure!(start.elapsed() < READY_TIMEOUT, "{} is not ready after {READY_TIMEOUT:?}", process.name());
+        tokio::time::sleep(READY_EVERY).await;
+    }
+    Ok(())
+}

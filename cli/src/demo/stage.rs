@@ -1,0 +1,206 @@
+//! Builds the stage: folders, clusters, link, applications; and takes it down.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use transport::Address;
+
+use super::{
+    agent::Agent,
+    cluster::{Cluster, HBONE, Plan},
+    narrate::Listener,
+    process::Process,
+    relay::Relay,
+};
+use crate::link;
+
+/// The folder that the example files name; the demo writes its own there.
+pub(crate) const FOLDER_IN_EXAMPLES: &str = "/tmp/strait-demo";
+
+macro_rules! example {
+    ($cluster:literal, $($file:literal),*) => {
+        &[$(($file, include_str!(concat!("../../../examples/demo/", $cluster, "/", $file)))),*]
+    };
+}
+
+static EAST: Plan = Plan {
+    name: "east",
+    number: 10,
+    files: example!("east", "mesh.yaml", "workloads.yaml", "services.yaml", "routes.yaml", "policies.yaml"),
+    nodes: &["east-1", "east-2"],
+    gateways: &[("agents", "waypoint"), ("strait-system", "east-west")],
+    tunnels: &[[1, 1], [1, 2], [1, 11], [1, 12], [1, 13], [2, 1], [2, 2]],
+};
+
+static WEST: Plan = Plan {
+    name: "west",
+    number: 20,
+    files: example!("west", "mesh.yaml", "workloads.yaml", "services.yaml", "policies.yaml"),
+    nodes: &["west-1", "west-2"],
+    gateways: &[("tools", "waypoint"), ("strait-system", "east-west")],
+    tunnels: &[[1, 1], [1, 13], [2, 1], [2, 2]],
+};
+
+/// Everything that runs.
+pub(crate) struct Stage {
+    pub(crate) east: Cluster,
+    pub(crate) west: Cluster,
+    pub(crate) planner: Agent,
+    pub(crate) intern: Agent,
+    /// The applications that serve.
+    pub(crate) applications: Vec<Process>,
+    /// The relay at the delivery socket of the MCP server.
+    pub(crate) delivery: Relay,
+    /// How long it took until everything was ready.
+    pub(crate) up_in: std::time::Duration,
+}
+
+/// A folder of the demo's own, removed at its end.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let path = std::env::temp_dir().join(format!("strait-demo-{}", std::process::id()));
+        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be removed is left in the temporary folder, and harms nobody.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Stage {
+    /// Brings everything up.
+    pub(crate) async fn build(folder: &Path, listener: Listener) -> anyhow::Result<Self> {
+        let start = std::time::Instant::now();
+        private(folder)?;
+        let (east, west) = tokio::try_join!(
+            Cluster::start(&EAST, folder, listener),
+            Cluster::start(&WEST, folder, listener)
+        )?;
+        let (mut east, mut west) = (east, west);
+        listener.progress("linking east and west");
+        join(&east, &west, &["tools"], &[])?;
+        join(&west, &east, &[], &["tools"])?;
+        listener.progress("applications");
+        let sockets = west.folder.join("tools-app.sock");
+        let delivery = Relay::start(
+            Address::Unix(west.folder.join("tools.sock")),
+            Address::Unix(sockets.clone()),
+            &west.folder.join("recordings/delivery"),
+        )?;
+        let mut applications = vec![Process::start(
+            &west.folder,
+            "tools",
+            &["run", "app", "tools", "--listen", &format!("unix:{}", sockets.display())].map(str::to_owned),
+        )?];
+        for (cluster, name) in [(&east, "web-v1"), (&east, "web-v2"), (&east, "echo-east"), (&west, "echo-west")] {
+            let socket = cluster.folder.join(format!("{name}.sock"));
+            let arguments =
+                ["run", "app", "web", "--name", name, "--listen", &format!("unix:{}", socket.display())];
+            applications.push(Process::start(&cluster.folder, name, &arguments.map(str::to_owned))?);
+        }
+        listener.progress("waiting until every program is ready");
+        east.ready().await?;
+        west.ready().await?;
+        let planner = agent(&east, "planner", 1)?;
+        let intern = agent(&east, "intern", 2)?;
+        let stage =
+            Self { east, west, planner, intern, applications, delivery, up_in: start.elapsed() };
+        listener.progress(&format!("up in {:.1} s", stage.up_in.as_secs_f32()));
+        Ok(stage)
+    }
+
+    /// One of the applications.
+    pub(crate) fn application(&mut self, name: &str) -> anyhow::Result<&mut Process> {
+        self.applications.iter_mut().find(|one| one.name() == name).with_context(|| format!("no application {name}"))
+    }
+
+    /// Every process.
+    pub(crate) fn pids(&mut self) -> Vec<(String, u32)> {
+        let clusters = [&self.east, &self.west];
+        let mut pids: Vec<(String, u32)> = clusters
+            .iter()
+            .flat_map(|cluster| cluster.programs.iter())
+            .chain(&self.applications)
+            .filter_map(|process| Some((process.name().to_owned(), process.pid()?)))
+            .collect();
+        for agent in [&mut self.planner, &mut self.intern] {
+            let process = agent.process();
+            pids.extend(process.pid().map(|pid| (process.name().to_owned(), pid)));
+        }
+        pids
+    }
+
+    /// What a person can do while the demo stays up.
+    pub(crate) fn say_what_to_try_next(&self) {
+        let (east, west) = (self.east.state(), self.west.state());
+        println!(
+            "\nThe clusters stay up until Ctrl-C. Try, in another terminal:\n\
+             \n   strait get workloads --state {west}\
+             \n   strait check --state {west}\
+             \n   strait explain --from spiffe://east.demo/ns/agents/sa/intern --to tools/tools:80 --tool search --state {west}\
+             \n   edit {files}/policies.yaml, and see what changes\
+             \n   curl --proxy http://workload:$(cat {east}/tokens/workload-agents-planner)@127.10.1.1:15080 http://web.agents.svc.cluster.local/",
+            west = west.display(),
+            east = east.display(),
+            files = self.west.files().display(),
+        );
+    }
+
+    /// Ends every process, applications first.
+    pub(crate) async fn end(&mut self) {
+        for agent in [&mut self.planner, &mut self.intern] {
+            agent.process().end().await;
+        }
+        for process in self.applications.iter_mut() {
+            process.end().await;
+        }
+        for cluster in [&mut self.east, &mut self.west] {
+            for program in cluster.programs.iter_mut().rev() {
+                program.end().await;
+            }
+        }
+    }
+}
+
+/// Only this user may look into the folder: it holds keys and tokens.
+fn private(folder: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::create_dir_all(folder)?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
+    Ok(())
+}
+
+/// Makes `other` known in `cluster`, as `strait link` does.
+fn join(cluster: &Cluster, other: &Cluster, import: &[&str], export: &[&str]) -> anyhow::Result<()> {
+    let side = link::Side {
+        running: other.running.clone(),
+        pin: link::pin(&other.state())?,
+        gateway: (SocketAddr::new(other.plan.ip(2, 2), HBONE), "/ns/strait-system/sa/east-west".to_owned()),
+    };
+    let import: Vec<(&str, &str)> = import.iter().map(|name| (*name, *name)).collect();
+    let text = link::manifest(&side, &link::Shared { export, import: &import })?;
+    fs::write(cluster.files().join("link.yaml"), text)?;
+    Ok(())
+}
+
+fn agent(cluster: &Cluster, name: &str, fourth: u8) -> anyhow::Result<Agent> {
+    let proxy = SocketAddr::new(cluster.plan.ip(1, fourth), 15080);
+    let token = cluster.state().join(format!("tokens/workload-agents-{name}"));
+    let arguments =
+        ["run", "app", "agent", "--proxy", &proxy.to_string(), "--token-file", &token.display().to_string()];
+    Agent::start(&cluster.folder, name, &arguments.map(str::to_owned))
+}

@@ -1,0 +1,32 @@
+//! Step 9: traffic does not need the control plane.
+
+use serde_json::json;
+
+use super::{Scene, Stage, call, said, until};
+
+pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
+    stage.west.program("controlplane")?.kill().await?;
+    let alone = call(&stage.planner, "search", json!({ "repo": "docs", "query": "mesh" })).await?;
+    let node = "ztunnel-west-1";
+    stage.west.program(node)?.kill().await?;
+    stage.west.program(node)?.restart()?;
+    let restarted = until(std::time::Duration::from_secs(10), || async {
+        let answer = call(&stage.planner, "search", json!({ "repo": "docs", "query": "mesh" })).await;
+        Ok(answer.is_ok_and(|answer| answer["message"]["result"].is_object()))
+    })
+    .await?;
+    stage.west.program("controlplane")?.restart()?;
+    let state = stage.west.running.clone();
+    let back = until(std::time::Duration::from_secs(10), || async { Ok(state.page("/v1/proxies").await.is_ok()) }).await?;
+    let ok = said(&alone).contains("found") && restarted.is_some() && back.is_some();
+    Ok(Scene::new(
+        ok,
+        format!(
+            "control plane of west killed; search: {}\n{node} killed and started again without it; served again after {}",
+            said(&alone),
+            restarted.map_or("never".to_owned(), |took| format!("{} ms", took.as_millis()))
+        ),
+        "proxies keep the last good configuration and their certificates on disk, and start from them while the \
+         certificates are valid; then they refuse",
+    ))
+}
