@@ -3,7 +3,7 @@
 //! Terms are compiled once, when they arrive. Regular expressions are anchored and bounded in size; they run in
 //! time linear in the text.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
@@ -310,6 +310,37 @@ impl Argument {
                 number.as_f64().map_or(Held::Missing, |number| held(number <= *bound))
             }
             (Test::Prefix(_) | Test::Pattern(_) | Test::Min(_) | Test::Max(_), Some(_)) => Held::Missing,
+        }
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(text) => out.write_str(text),
+            Self::Prefix(text) => write!(out, "{text}…"),
+            Self::Suffix(text) => write!(out, "…{text}"),
+            Self::Regex(Whole(regex)) => write!(out, "/{regex}/"),
+        }
+    }
+}
+
+impl fmt::Display for Argument {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.test {
+            Test::In(values) => {
+                out.write_str("one of ")?;
+                for (index, value) in values.iter().enumerate() {
+                    write!(out, "{}{value}", if index == 0 { "" } else { ", " })?;
+                }
+                Ok(())
+            }
+            Test::Prefix(prefix) => write!(out, "a text that begins with {prefix}"),
+            Test::Pattern(Whole(regex)) => write!(out, "a text that matches {regex}"),
+            Test::Min(bound) => write!(out, "at least {bound}"),
+            Test::Max(bound) => write!(out, "at most {bound}"),
+            Test::Absent(true) => out.write_str("nothing there"),
+            Test::Absent(false) => out.write_str("anything there"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Names of things, each a type of its own so that none is taken for another.
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +86,33 @@ impl fmt::Display for ObjectName {
     }
 }
 
+/// A text that is not the name that it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not {form}")]
+pub struct NameError {
+    text: String,
+    form: &'static str,
+}
+
+fn no_name(text: &str, form: &'static str) -> NameError {
+    NameError { text: text.to_owned(), form }
+}
+
+impl FromStr for ObjectName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts: Vec<&str> = text.split('/').collect();
+        match *parts {
+            [kind, name] if !kind.is_empty() && !name.is_empty() => Ok(Self::new(kind, "", name)),
+            [kind, namespace, name] if !kind.is_empty() && !namespace.is_empty() && !name.is_empty() => {
+                Ok(Self::new(kind, namespace, name))
+            }
+            _ => Err(no_name(text, "kind/name or kind/namespace/name")),
+        }
+    }
+}
+
 /// A Service in one namespace, by the name that clients dial. The resource name on the wire is `namespace/hostname`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -102,6 +129,21 @@ impl fmt::Display for ServiceKey {
     }
 }
 
+impl FromStr for ServiceKey {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('/') {
+            Some((namespace, hostname))
+                if !namespace.is_empty() && !hostname.is_empty() && !hostname.contains('/') =>
+            {
+                Ok(Self { namespace: namespace.into(), hostname: hostname.into() })
+            }
+            _ => Err(no_name(text, "namespace/hostname")),
+        }
+    }
+}
+
 /// An address in a network. The resource name on the wire is `network/address`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -115,5 +157,16 @@ pub struct NetworkAddress {
 impl fmt::Display for NetworkAddress {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}/{}", self.network, self.address)
+    }
+}
+
+impl FromStr for NetworkAddress {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let form = "network/address";
+        let (network, address) = text.rsplit_once('/').ok_or_else(|| no_name(text, form))?;
+        let address = address.parse().map_err(|_| no_name(text, form))?;
+        Ok(Self { network: network.into(), address })
     }
 }

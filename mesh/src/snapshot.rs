@@ -4,8 +4,10 @@
 //! [`Snapshot::apply`] makes the next one. Nobody holds a snapshot across a wait; a connection keeps the
 //! names of what it used, and [`Touched`] says whose judgement must be made again.
 
+mod adopt;
 mod apply;
-mod compile;
+mod check;
+pub(crate) mod compile;
 mod table;
 
 use std::{
@@ -164,7 +166,7 @@ impl Snapshot {
 
     /// Who has an address. Two that claim one are a mistake; the first uid wins, and the other's peer check fails.
     pub fn workload_at(&self, network: &Network, address: IpAddr) -> Option<&Arc<Workload>> {
-        let owners = self.by_address.get(&(network.clone(), address))?;
+        let owners = self.by_address.get(&(network.clone(), address.to_canonical()))?;
         self.workloads.get(owners.first()?)
     }
 
@@ -195,7 +197,7 @@ impl Snapshot {
 
     /// The service that has a virtual address, seen from a namespace.
     pub fn service_at(&self, address: IpAddr, namespace: &str) -> Option<&Arc<Service>> {
-        self.services.get(preferred(self.by_vip.get(&address)?, namespace)?)
+        self.services.get(preferred(self.by_vip.get(&address.to_canonical())?, namespace)?)
     }
 
     /// The workloads that serve a service, in the order of their uids.
