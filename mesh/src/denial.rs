@@ -96,6 +96,8 @@ reasons! {
     TooMuch = 43,
     /// The program is draining and takes nothing new.
     Draining = 44,
+    /// The workload that connects is not known here.
+    SourceUnknown = 45,
     /// A route cannot be realised.
     RouteBroken = 50,
     /// A backend cannot be realised.

@@ -200,6 +200,12 @@ impl Snapshot {
         self.services.get(preferred(self.by_vip.get(&address.to_canonical())?, namespace)?)
     }
 
+    /// The service of a name that is exported to a trust domain.
+    pub fn exported(&self, host: &Hostname, to: &TrustDomain) -> Option<&Arc<Service>> {
+        let keys = self.by_hostname.get(host)?;
+        keys.iter().filter_map(|key| self.services.get(key)).find(|service| service.exported_to.contains(to))
+    }
+
     /// The workloads that serve a service, in the order of their uids.
     pub fn endpoints(&self, service: &ServiceKey) -> impl Iterator<Item = &Arc<Workload>> {
         self.endpoints.get(&*service.to_string()).into_iter().flat_map(|all| all.values())

@@ -56,6 +56,24 @@ pub struct Workload {
     pub labels: Labels,
 }
 
+impl Workload {
+    /// What a port admits.
+    pub fn port(&self, port: u16) -> &WorkloadPort {
+        self.ports.get(&port).unwrap_or(&self.other_ports)
+    }
+
+    /// True if it serves a service.
+    pub fn serves(&self, service: &ServiceKey) -> bool {
+        self.services.contains_key(&*service.to_string())
+    }
+
+    /// Its port that serves a port of a service.
+    pub fn target(&self, service: &ServiceKey, port: u16) -> Option<u16> {
+        let mappings = self.services.get(&*service.to_string())?;
+        mappings.iter().find(|mapping| mapping.service == port).map(|mapping| mapping.target)
+    }
+}
+
 /// Labels that metrics name (Istio standard metrics).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
