@@ -7,6 +7,8 @@ pub mod admission;
 pub mod balance;
 pub mod denial;
 pub mod facts;
+#[cfg(test)]
+mod fixtures;
 pub mod hop;
 pub mod identity;
 pub mod matching;
