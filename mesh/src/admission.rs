@@ -227,3 +227,137 @@ pub fn believed(snapshot: &Snapshot, peer: &TlsPeer) -> Result<(), Denial> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fixtures::*,
+        resource::{Resource, Revocation, WorkloadPort},
+    };
+
+    const SERVICE: &str = "shop/tools.shop.svc.cluster.local";
+
+    /// `tools` admits anyone at 80, with the gateway as a voucher, and at 8080 only the waypoint.
+    fn world() -> Snapshot {
+        let gateway = || identity("shop/gateway");
+        let waypoint = || identity("shop/waypoint");
+        let western = || identity("spiffe://west.example/ns/shop/sa/waypoint");
+        let through = Admission::Through { waypoints: vec![waypoint()], dial: None };
+        let ports = [
+            (80, WorkloadPort { vouchers: vec![gateway(), western()], ..direct("open") }),
+            (8080, WorkloadPort { admission: through, vouchers: vec![waypoint()], set: "open".into() }),
+        ];
+        let tools = Workload { ports: ports.into(), ..workload("tools", 11).serving(SERVICE, 90, 80) };
+        let entrance = Workload { vouchers: vec![gateway()], ..workload("waypoint", 20) };
+        let revocation =
+            Revocation { identity: identity("shop/lost"), issued_before: 1000, reason: "stolen".into() };
+        snapshot([
+            Resource::from(tools),
+            entrance.into(),
+            service(SERVICE, 1, 90).into(),
+            bundle("east.example").into(),
+            bundle("west.example").into(),
+            revocation.into(),
+        ])
+    }
+
+    fn admit(to: &str, at: Entrance, peer: &str, not_before: u64, origin: Origin) -> Result<Caller, Reason> {
+        let peer = TlsPeer { identity: identity(peer), not_before };
+        check(&world(), &Arrival { workload: uid(to), at, peer, origin }).map_err(|denial| denial.reason)
+    }
+
+    fn who(text: &str) -> Origin {
+        Origin::Identity(identity(text))
+    }
+
+    fn itself(peer: &str) -> Result<Caller, Reason> {
+        Ok(Caller { workload: verified(peer), by: None })
+    }
+
+    fn vouched(origin: Peer, by: &str) -> Result<Caller, Reason> {
+        Ok(Caller { workload: origin, by: Some(identity(by)) })
+    }
+
+    #[test]
+    fn a_peer_is_itself_and_only_vouchers_speak_for_others() {
+        let west = "spiffe://west.example/ns/shop/sa/waypoint";
+        let friend = "spiffe://west.example/ns/agents/sa/planner";
+        let stranger = "spiffe://north.example/ns/agents/sa/planner";
+        let port = Entrance::Port(80);
+        for (peer, origin, expected) in [
+            ("shop/planner", Origin::Absent, itself("shop/planner")),
+            ("shop/planner", who("shop/other"), Err(Reason::OriginForbidden)),
+            ("shop/planner", who("shop/planner"), Err(Reason::OriginForbidden)),
+            ("shop/planner", Origin::Unknown, Err(Reason::OriginForbidden)),
+            ("shop/planner", Origin::Malformed, Err(Reason::OriginForbidden)),
+            ("shop/planner", Origin::Many(2), Err(Reason::OriginForbidden)),
+            ("shop/gateway", Origin::Absent, Err(Reason::OriginMissing)),
+            ("shop/gateway", Origin::Malformed, Err(Reason::OriginMalformed)),
+            ("shop/gateway", Origin::Many(2), Err(Reason::OriginMalformed)),
+            ("shop/gateway", Origin::Unknown, vouched(Peer::Unknown, "shop/gateway")),
+            ("shop/gateway", who("shop/planner"), vouched(verified("shop/planner"), "shop/gateway")),
+            ("shop/gateway", who(friend), vouched(verified(friend), "shop/gateway")),
+            ("shop/gateway", who(stranger), Err(Reason::OriginNotVouchable)),
+            (west, who(friend), vouched(verified(friend), west)),
+            (west, who("shop/planner"), Err(Reason::OriginNotVouchable)),
+            (friend, Origin::Absent, itself(friend)),
+            (stranger, Origin::Absent, Err(Reason::TrustDomainUnknown)),
+        ] {
+            assert_eq!(admit("tools", port, peer, 0, origin.clone()), expected, "{peer} {origin:?}");
+        }
+    }
+
+    #[test]
+    fn a_waypoint_cannot_be_bypassed() {
+        let port = Entrance::Port(8080);
+        assert_eq!(admit("tools", port, "shop/planner", 0, Origin::Absent), Err(Reason::NotThroughWaypoint));
+        assert_eq!(admit("tools", port, "shop/gateway", 0, who("shop/a")), Err(Reason::NotThroughWaypoint));
+        assert_eq!(admit("tools", port, "shop/waypoint", 0, Origin::Absent), Err(Reason::OriginMissing));
+        let by = vouched(verified("shop/planner"), "shop/waypoint");
+        assert_eq!(admit("tools", port, "shop/waypoint", 0, who("shop/planner")), by);
+        // A voucher of one port is none of another.
+        let elsewhere = admit("tools", Entrance::Port(80), "shop/waypoint", 0, who("shop/planner"));
+        assert_eq!(elsewhere, Err(Reason::OriginForbidden));
+    }
+
+    #[test]
+    fn a_waypoint_has_vouchers_of_its_own() {
+        let at = Entrance::Waypoint;
+        assert_eq!(admit("waypoint", at, "shop/planner", 0, Origin::Absent), itself("shop/planner"));
+        let by = vouched(verified("shop/planner"), "shop/gateway");
+        assert_eq!(admit("waypoint", at, "shop/gateway", 0, who("shop/planner")), by);
+        assert_eq!(admit("nobody", at, "shop/planner", 0, Origin::Absent), Err(Reason::UnknownDestination));
+    }
+
+    #[test]
+    fn a_newer_certificate_of_a_revoked_identity_is_good() {
+        let admit = |not_before| admit("tools", Entrance::Port(80), "shop/lost", not_before, Origin::Absent);
+        assert_eq!(admit(999), Err(Reason::Revoked));
+        assert_eq!(admit(1000), itself("shop/lost"));
+    }
+
+    #[test]
+    fn a_connect_names_what_is_registered_here() {
+        let at = |text: &str| {
+            let authority = match text.parse() {
+                Ok(address) => Authority::Address(address),
+                Err(_) => Authority::Name { host: text.into(), port: 90 },
+            };
+            addressed(&world(), &uid("tools"), &authority).map(|it| it.port).map_err(|it| it.reason)
+        };
+        for (text, expected) in [
+            ("10.20.0.11:80", Ok(80)),
+            ("[::ffff:10.20.0.11]:80", Ok(80)),
+            ("10.20.0.12:80", Err(Reason::UnknownDestination)),
+            ("10.20.255.1:90", Err(Reason::UnknownDestination)),
+            ("127.0.0.1:80", Err(Reason::UnknownDestination)),
+            ("10.20.0.11:15008", Err(Reason::Loop)),
+            ("10.20.0.11:0", Err(Reason::UnknownPort)),
+            ("tools.shop.svc.cluster.local", Ok(80)),
+            ("other.shop.svc.cluster.local", Err(Reason::UnknownDestination)),
+        ] {
+            assert_eq!(at(text), expected, "{text}");
+        }
+    }
+}

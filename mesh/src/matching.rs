@@ -378,3 +378,110 @@ fn same(left: &Value, right: &Value) -> bool {
 fn same_type(left: &Value, right: &Value) -> bool {
     std::mem::discriminant(left) == std::mem::discriminant(right)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn patterns_match_whole_texts() {
+        let is = |pattern: &str, text: &str| Whole::new(pattern).map(|it| it.matches(text));
+        assert_eq!(is("a|b", "a"), Ok(true));
+        assert_eq!(is("a|b", "ax"), Ok(false));
+        assert_eq!(is("a|b", "xb"), Ok(false));
+        assert_eq!(is("a", "a\n"), Ok(false));
+        assert_eq!(is("(?m)^a$", "a\nb"), Ok(false));
+        for bad in ["(", "a)|(?:b", "(?x)a # and so on", "a{1000}{1000}", r"(a)\1"] {
+            assert!(Whole::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn patterns_are_bounded() {
+        assert!(Whole::new(&"a".repeat(PATTERN_BYTES_MAX)).is_ok());
+        assert!(Whole::new(&"a".repeat(PATTERN_BYTES_MAX + 1)).is_err());
+        assert!(Whole::new(&format!("{}a{}", "(".repeat(20), ")".repeat(20))).is_ok());
+        assert!(Whole::new(&format!("{}a{}", "(".repeat(40), ")".repeat(40))).is_err());
+    }
+
+    #[test]
+    fn a_path_prefix_ends_with_a_segment() {
+        let is = |prefix: &str, path: &str| {
+            Path::new(&PathMatch::Prefix(prefix.into())).map(|it| it.matches(path))
+        };
+        for (prefix, path, expected) in [
+            ("/", "/", true),
+            ("/", "/a", true),
+            ("/", "*", false),
+            ("/a", "/a", true),
+            ("/a", "/a/", true),
+            ("/a/", "/a", true),
+            ("/a", "/ab", false),
+            ("/a", "/A", false),
+        ] {
+            assert_eq!(is(prefix, path), Ok(expected), "{prefix} {path}");
+        }
+        assert!(is("a", "a").is_err());
+    }
+
+    #[test]
+    fn a_wildcard_is_one_label_or_more() {
+        let is =
+            |pattern: &str, host: &str| Host::new(&HostPattern(pattern.into())).map(|it| it.matches(host));
+        for (pattern, host, expected) in [
+            ("a.example", "a.example", true),
+            ("A.example", "a.example", true),
+            ("*.example", "a.example", true),
+            ("*.example", "a.b.example", true),
+            ("*.example", "example", false),
+            ("*.example", ".example", false),
+            ("*.example", "anexample", false),
+        ] {
+            assert_eq!(is(pattern, host), Ok(expected), "{pattern} {host}");
+        }
+        for bad in ["", "*", "*.", "*.*.a", "a*", "a b", ".a"] {
+            assert!(Host::new(&HostPattern(bad.into())).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_argument_is_held_missed_or_missing() {
+        use ArgumentTest::{Absent, In, Max, Min, Pattern, Prefix};
+        let given = json!({"repo": "docs", "n": 3, "big": 9_007_199_254_740_993_u64, "deep": {"a/b": [1, 2]}, "no": null});
+        let test = |path: &str, test| {
+            Argument::new(&ArgumentTerm { path: path.into(), test }).map(|it| it.test(&given))
+        };
+        for (path, term, expected) in [
+            ("/repo", In(vec![json!("docs")]), Held::Yes),
+            ("/repo", In(vec![json!("web")]), Held::No),
+            ("/repo", In(vec![json!(1)]), Held::Missing),
+            ("/none", In(vec![json!("docs")]), Held::Missing),
+            ("/n", In(vec![json!(3.0)]), Held::Yes),
+            ("/big", In(vec![json!(9_007_199_254_740_992_u64)]), Held::No),
+            ("/deep/a~1b/1", In(vec![json!(2)]), Held::Yes),
+            ("/repo", Prefix("do".into()), Held::Yes),
+            ("/repo", Prefix("x".into()), Held::No),
+            ("/n", Prefix("3".into()), Held::Missing),
+            ("/repo", Pattern("d.cs".into()), Held::Yes),
+            ("/repo", Pattern("d.c".into()), Held::No),
+            ("/n", Min(3.0), Held::Yes),
+            ("/n", Min(3.1), Held::No),
+            ("/n", Max(3.0), Held::Yes),
+            ("/n", Max(2.9), Held::No),
+            ("/repo", Min(0.0), Held::Missing),
+            ("/none", Absent(true), Held::Yes),
+            ("/none", Absent(false), Held::No),
+            ("/no", Absent(true), Held::No),
+            ("/no", Absent(false), Held::Yes),
+        ] {
+            assert_eq!(test(path, term.clone()), Ok(expected), "{path} {term:?}");
+        }
+        for (path, term) in
+            [("repo", Absent(true)), ("/a~2", Absent(true)), ("/a", In(vec![])), ("/a", Min(f64::NAN))]
+        {
+            assert!(test(path, term.clone()).is_err(), "{path} {term:?}");
+        }
+    }
+}
