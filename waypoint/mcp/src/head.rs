@@ -46,8 +46,8 @@ pub enum Verb {
 pub struct Head {
     /// What it asks.
     pub verb: Verb,
-    /// The version that it says.
-    pub version: Option<Revision>,
+    /// The version that it says, known or not.
+    pub version: Option<Arc<str>>,
     /// The session that it names.
     pub session: Option<Arc<str>>,
 }
@@ -68,11 +68,11 @@ impl Head {
         for name in [&header::CONTENT_TYPE, &VERSION, &SESSION, &METHOD, &NAME, &LAST_EVENT] {
             one(headers, name)?;
         }
-        let version = match one(headers, &VERSION)? {
-            None => None,
-            Some(said) => Some(Revision::from_name(said).ok_or_else(|| Rejection::unsupported(said))?),
-        };
-        if version.is_some_and(|version| version.era() == Era::Stateless) && verb != Verb::Post {
+        let version = one(headers, &VERSION)?.map(Arc::<str>::from);
+        if verb != Verb::Post
+            && let Some(said) = &version
+            && known(said)?.era() == Era::Stateless
+        {
             return Err(bare(StatusCode::METHOD_NOT_ALLOWED, "Only POST is part of this revision"));
         }
         check_types(verb, headers)?;
@@ -93,18 +93,19 @@ impl Head {
         Ok(revision)
     }
 
+    /// The revision of a request without a message.
+    pub(crate) fn alone(&self) -> Result<Revision, Rejection> {
+        self.version.as_deref().map_or(Ok(Revision::UNSAID), known)
+    }
+
     fn revision(&self, message: &Message) -> Result<Revision, Rejection> {
-        let said = message.version()?;
-        if let (Some(head), Some(body)) = (self.version, said)
-            && head.name() != body
+        let body = message.version()?;
+        if let (Some(head), Some(body)) = (&self.version, body)
+            && **head != *body
         {
             return Err(Rejection::mismatch("MCP-Protocol-Version differs from the version in the body"));
         }
-        let body = match said {
-            None => None,
-            Some(body) => Some(Revision::from_name(body).ok_or_else(|| Rejection::unsupported(body))?),
-        };
-        let revision = self.version.or(body).unwrap_or(Revision::UNSAID);
+        let revision = self.version.as_deref().or(body).map_or(Ok(Revision::UNSAID), known)?;
         if revision.era() == Era::Stateless {
             if self.version.is_none() {
                 return Err(Rejection::mismatch("MCP-Protocol-Version is missing"));
@@ -116,6 +117,11 @@ impl Head {
         }
         Ok(revision)
     }
+}
+
+/// What an unknown revision means is not known, so nothing is served by it.
+fn known(said: &str) -> Result<Revision, Rejection> {
+    Revision::from_name(said).ok_or_else(|| Rejection::unsupported(said))
 }
 
 fn bare(status: StatusCode, message: &str) -> Rejection {
@@ -345,6 +351,7 @@ mod tests {
         head(Method::GET, &[("accept", "text/event-stream"), newest], Err(StatusCode::METHOD_NOT_ALLOWED));
         head(Method::DELETE, &[newest], Err(StatusCode::METHOD_NOT_ALLOWED));
         head(Method::DELETE, &[("mcp-protocol-version", "2025-11-25")], Ok(()));
+        head(Method::DELETE, &[("mcp-protocol-version", "2099-01-01")], Err(StatusCode::BAD_REQUEST));
     }
 
     #[test]

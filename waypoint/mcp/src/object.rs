@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::{
     message::{Kind, Message},
     rejection::{INVALID_PARAMS, Rejection},
+    revision::Era,
 };
 
 /// How many resources one subscription may name.
@@ -34,10 +35,11 @@ impl Objects {
     ///
     /// # Errors
     /// When it does not say what its method requires.
-    pub fn of(message: &Message) -> Result<Self, Rejection> {
+    pub fn of(message: &Message, era: Era) -> Result<Self, Rejection> {
         let mut more = Vec::new();
         let method = message.method_name();
         let object = match method {
+            _ if era == Era::Stateless && is_gone(method) => McpObject::Other,
             "tools/call" => McpObject::Tool {
                 name: text(message, "name")?,
                 arguments: Arguments::Given(
@@ -63,6 +65,20 @@ impl Objects {
 /// Facts of the base protocol without a method.
 pub(crate) fn base_facts() -> McpFacts {
     McpFacts { method: "".into(), object: McpObject::Base }
+}
+
+/// What stateless revisions no longer have. There it is no part of the base protocol, and no use of a resource.
+fn is_gone(method: &str) -> bool {
+    matches!(
+        method,
+        "initialize"
+            | "ping"
+            | "logging/setLevel"
+            | "resources/subscribe"
+            | "resources/unsubscribe"
+            | "notifications/initialized"
+            | "notifications/roots/list_changed"
+    )
 }
 
 /// The base protocol of every revision: what opens, keeps and describes, and lists, which are filtered.
@@ -151,13 +167,13 @@ mod tests {
 
     #[track_caller]
     fn check(method: &str, params: Value, expected: McpObject) {
-        let objects = Objects::of(&message(method, params)).unwrap();
+        let objects = Objects::of(&message(method, params), Era::Sessions).unwrap();
         assert_eq!(objects.facts, McpFacts { method: method.into(), object: expected });
     }
 
     #[track_caller]
     fn refused(method: &str, params: Value) {
-        let rejection = Objects::of(&message(method, params)).unwrap_err();
+        let rejection = Objects::of(&message(method, params), Era::Sessions).unwrap_err();
         assert_eq!(rejection.code, INVALID_PARAMS, "{method}");
         assert!(rejection.id.is_some());
     }
@@ -197,7 +213,7 @@ mod tests {
             "subscriptions/listen",
             json!({"notifications": {"toolsListChanged": true, "resourceSubscriptions": ["a://b", "a://c"]}}),
         );
-        let objects = Objects::of(&listen).unwrap();
+        let objects = Objects::of(&listen, Era::Stateless).unwrap();
         assert_eq!(objects.facts.object, McpObject::Base);
         let uris: Vec<_> = objects.more.into_iter().map(|facts| facts.object).collect();
         assert_eq!(
@@ -207,7 +223,7 @@ mod tests {
         refused("subscriptions/listen", json!({"notifications": {"resourceSubscriptions": "a://b"}}));
         refused("subscriptions/listen", json!({"notifications": {"resourceSubscriptions": [1]}}));
         let many = |count| json!({"notifications": {"resourceSubscriptions": vec!["a://b"; count]}});
-        assert!(Objects::of(&message("subscriptions/listen", many(SUBSCRIBED_MAX))).is_ok());
+        assert!(Objects::of(&message("subscriptions/listen", many(SUBSCRIBED_MAX)), Era::Stateless).is_ok());
         refused("subscriptions/listen", many(SUBSCRIBED_MAX + 1));
     }
 
@@ -221,5 +237,15 @@ mod tests {
         {
             check(method, json!({}), McpObject::Other);
         }
+    }
+
+    #[test]
+    fn what_a_revision_no_longer_has_is_other() {
+        for method in ["initialize", "ping", "logging/setLevel", "resources/subscribe"] {
+            let objects = Objects::of(&message(method, json!({})), Era::Stateless).unwrap();
+            assert_eq!(objects.facts.object, McpObject::Other, "{method}");
+        }
+        let objects = Objects::of(&message("server/discover", json!({})), Era::Stateless).unwrap();
+        assert_eq!(objects.facts.object, McpObject::Base);
     }
 }

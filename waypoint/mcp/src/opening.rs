@@ -68,7 +68,7 @@ async fn open(request: &mut Request, limit: usize) -> Result<Opened, Rejection> 
         .or_else(|| request.headers().get(header::HOST).and_then(|host| host.to_str().ok()));
     let head = Head::parse(request.method(), authority, request.headers())?;
     if head.verb != Verb::Post {
-        let revision = head.version.unwrap_or(Revision::UNSAID);
+        let revision = head.alone()?;
         // Neither reads a body, so none is sent on.
         *request.body_mut() = Body::empty();
         return Ok(Opened { head, revision, message: None, objects: Objects::base() });
@@ -82,6 +82,6 @@ async fn open(request: &mut Request, limit: usize) -> Result<Opened, Rejection> 
     })?;
     let message = Message::parse(body.clone())?;
     let revision = head.agree(&message, request.headers())?;
-    let objects = Objects::of(&message)?;
+    let objects = Objects::of(&message, revision.era())?;
     Ok(Opened { head, revision, message: Some(message), objects })
 }

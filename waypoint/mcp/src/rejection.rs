@@ -4,7 +4,10 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::{message::Id, revision::Revision};
+use crate::{
+    message::Id,
+    revision::{Era, Revision},
+};
 
 /// JSON-RPC: not JSON.
 pub const PARSE_ERROR: i64 = -32700;
@@ -51,9 +54,12 @@ impl Rejection {
         Self::new(StatusCode::BAD_REQUEST, HEADER_MISMATCH, message)
     }
 
-    /// A version that is not known.
+    /// A version that is not known. It names those that a request can say of itself; older ones are agreed on by
+    /// `initialize`.
     pub fn unsupported(requested: &str) -> Self {
-        let supported: Vec<&str> = Revision::ALL.iter().map(|revision| revision.name()).collect();
+        let alone = |revision: &&Revision| revision.era() == Era::Stateless;
+        let supported: Vec<&str> =
+            Revision::ALL.iter().filter(alone).map(|revision| revision.name()).collect();
         Self {
             data: Some(Box::new(json!({"supported": supported, "requested": requested}))),
             ..Self::new(StatusCode::BAD_REQUEST, UNSUPPORTED_VERSION, "Unsupported protocol version")
@@ -104,6 +110,6 @@ mod tests {
     fn an_unsupported_version_names_those_that_are() {
         let body: Value = serde_json::from_slice(&Rejection::unsupported("1900-01-01").body()).unwrap();
         assert_eq!(body["error"]["data"]["requested"], "1900-01-01");
-        assert_eq!(body["error"]["data"]["supported"][0], "2026-07-28");
+        assert_eq!(body["error"]["data"]["supported"], json!(["2026-07-28"]));
     }
 }
