@@ -9,6 +9,8 @@ mod apply;
 mod check;
 pub(crate) mod compile;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

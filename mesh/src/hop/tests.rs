@@ -44,7 +44,7 @@ fn go_avoiding(snapshot: &Snapshot, source: &str, to: &str, chance: u64, avoid: 
         Ok(Hop::Direct { address }) => format!("plain {address}"),
         Ok(Hop::Resolve { host, port }) => format!("resolve {host}:{port}"),
         Ok(Hop::Tunnel { address, peers, authority, chosen }) => {
-            assert_eq!(peers, [chosen.workload.identity.clone()]);
+            assert_eq!(peers, std::slice::from_ref(&chosen.workload.identity));
             format!("{} at {address} for {authority}", chosen.workload.name)
         }
         Ok(Hop::ThroughGateway { gateway, authority, peers, capacity, .. }) => {
