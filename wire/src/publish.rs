@@ -191,7 +191,9 @@ impl Publisher {
     }
 
     /// Begins a subscription. Its messages go through [`Link::take`] and [`Link::push`]; dropping the link ends it.
-    pub(crate) fn subscribe(&self, caller: Caller) -> Link {
+    ///
+    /// This is the protocol without a transport; [`Publisher::service`] is the same over gRPC.
+    pub fn subscribe(&self, caller: Caller) -> Link {
         let wake = Arc::new(Notify::new());
         let mut state = self.inner.state.lock();
         let id = state.next_id;
@@ -213,7 +215,7 @@ impl Edit {
 }
 
 /// One subscriber's hold on the publisher.
-pub(crate) struct Link {
+pub struct Link {
     publisher: Publisher,
     id: u64,
     wake: Arc<Notify>,
@@ -221,7 +223,10 @@ pub(crate) struct Link {
 
 impl Link {
     /// Takes a request.
-    pub(crate) fn take(&self, request: DeltaDiscoveryRequest) -> Result<(), Status> {
+    ///
+    /// # Errors
+    /// When the stream must end.
+    pub fn take(&self, request: DeltaDiscoveryRequest) -> Result<(), Status> {
         let inner = &self.publisher.inner;
         let state = &mut *inner.state.lock();
         let Some(subscriber) = state.subscriptions.get_mut(&self.id) else {
@@ -234,7 +239,7 @@ impl Link {
     ///
     /// # Errors
     /// When the stream must end.
-    pub(crate) fn push(&self) -> Result<Vec<DeltaDiscoveryResponse>, Status> {
+    pub fn push(&self) -> Result<Vec<DeltaDiscoveryResponse>, Status> {
         let inner = &self.publisher.inner;
         let state = &mut *inner.state.lock();
         let Some(subscriber) = state.subscriptions.get_mut(&self.id).filter(|it| !it.closed) else {
@@ -247,7 +252,7 @@ impl Link {
     }
 
     /// Waits until a push may be due.
-    pub(crate) async fn woken(&self) {
+    pub async fn woken(&self) {
         self.wake.notified().await;
     }
 }

@@ -1,1 +1,21 @@
-//! to come
+//! What proxies tell: every refusal with an id, decisions by the minute, applied versions, plaintext seen.
+//!
+//! A refusal gets its id here and nowhere else, is kept in a bounded ring, and a copy of it goes up. Nothing here
+//! holds a connection up: what finds no room is dropped and counted.
+
+mod decisions;
+mod id;
+mod inbox;
+mod record;
+mod refusals;
+mod upward;
+
+#[cfg(test)]
+mod tests;
+
+pub use decisions::{DecisionKey, KEYS_MAX, Verdict};
+pub use id::{IdError, RefusalId};
+pub use inbox::{Inbox, ReportsService};
+pub use record::{DecisionCount, Plaintext, Record};
+pub use refusals::{Refusal, Refusals, Subject};
+pub use upward::{RECORDS_MAX, Reporter, Upward, UpwardConfig};
