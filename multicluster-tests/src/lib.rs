@@ -4,4 +4,5 @@
 //! conversation are not judged by their own twin.
 
 pub mod hbone;
+pub mod strait;
 pub mod svid;

@@ -19,7 +19,7 @@ pub(super) fn run(stage: &mut Stage, canary: &str) -> anyhow::Result<Scene> {
         whole &= relay.whole();
     }
     let at_delivery = stage.delivery.holds(canary.as_bytes())?;
-    what.push(format!("{taps} wiretaps before nodes and gateways heard {bytes} bytes, and the canary {heard_between} times"));
+    what.push(format!("{taps} wiretaps before nodes and gateways heard {bytes} bytes, and {canary} {heard_between} times"));
     what.push(format!("the wiretap at the server's socket heard it: {at_delivery}"));
     let pids = stage.pids();
     let held = connections::held_by(&pids.iter().map(|(_, pid)| *pid).collect::<Vec<_>>())?;
