@@ -1,1 +1,31 @@
-//! World to resources and statuses; pure.
+//! World to resources and statuses: what every proxy must know, from what users wrote.
+//!
+//! Pure: it knows the vocabulary of `mesh` and the kinds of `api`; no clock, no client, no wire. It recomputes
+//! only what an edit touches, found by what each computation read.
+
+mod access;
+mod addresses;
+mod attach;
+mod binding;
+mod compute;
+mod exports;
+mod facts;
+mod labels;
+mod names;
+mod ports;
+mod protocol;
+mod reader;
+mod sets;
+mod settings;
+mod status;
+mod translator;
+mod vouchers;
+mod world;
+
+pub use addresses::Owner;
+pub use exports::{EXPORTS_MAX, ExportedName, ExportedPort, ExportedService, clusterset_hostname};
+pub use names::workload_uid;
+pub use settings::{Access, PROXY_PORT, Settings, TUNNEL_PORT, Tunnels};
+pub use status::{Ancestor, Condition, ConditionKind, ListenerStatus, Parent, Reference, Status, Truth};
+pub use translator::{Difference, Exports, Output, Translator};
+pub use world::{Bundle, Edit, Mark, Past, Since, World};

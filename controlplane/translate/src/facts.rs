@@ -1,0 +1,60 @@
+//! Everything that a computation can read, by key, so that a change finds its readers.
+
+use std::sync::Arc;
+
+use api::{Kind, Name, Object};
+use mesh::{
+    identity::{Identity, TrustDomain},
+    names::WorkloadUid,
+};
+
+use crate::{
+    addresses::{Owner, Spot},
+    exports::ExportedName,
+};
+
+/// One thing that can be read of the world, whether it is there or not.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Fact {
+    /// One object.
+    Object(Name),
+    /// Which objects of a kind there are, and each of them.
+    OfKind(Kind),
+    /// Which objects of a kind there are in a namespace, and each of them.
+    In(Kind, Arc<str>),
+    /// The Services of a namespace whose selector has this pair first.
+    Selecting(Arc<str>, Arc<str>, Arc<str>),
+    /// The roots of a trust domain.
+    Bundle(TrustDomain),
+    /// Since when certificates of an identity count.
+    Revoked(Identity),
+    /// Which services a link exports to us.
+    ExportsOf(Arc<str>),
+    /// One service that a link exports to us.
+    Exported(Arc<str>, ExportedName),
+    /// Whether a workload works.
+    Health(WorkloadUid),
+    /// Whether a proxy serves a Gateway now.
+    Serving(Name),
+    /// Which Gateway a bound object was once reached through.
+    Mark(Name),
+    /// The token of a workload's explicit proxy.
+    Token(Name),
+    /// The address that something was given.
+    Address(Owner),
+    /// Who asks for an address.
+    Claims(Spot),
+}
+
+/// What is read by whom when an object is there: every key under which it is found.
+pub(crate) fn of_object(name: &Name, object: Option<&Object>) -> Vec<Fact> {
+    let namespace: Arc<str> = name.namespace.as_str().into();
+    let mut facts =
+        vec![Fact::Object(name.clone()), Fact::OfKind(name.kind), Fact::In(name.kind, namespace.clone())];
+    if let Some(Object::Service(service)) = object
+        && let Some((key, value)) = service.spec.selector.iter().next()
+    {
+        facts.push(Fact::Selecting(namespace, key.as_str().into(), value.as_str().into()));
+    }
+    facts
+}
