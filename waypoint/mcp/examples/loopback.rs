@@ -95,6 +95,7 @@ async fn answer(
         matched_prefix: None,
         backend: Backend::Service { service, port: 80, protocol: Protocol::Mcp },
         traffic: Traffic::default(),
+        pin: None,
         places: vec![place.clone()],
         judge: Arc::clone(&judge),
         register: Arc::new(Printed),

@@ -88,7 +88,9 @@ impl Mcp {
         let mut request = exchange.take_request();
         prepare(&mut request, opened, &target, session.as_ref());
         let mut call = exchange.call(target.backend.clone(), request);
-        call.pin = session.as_ref().map(|session| session.endpoint.clone());
+        if let Some(session) = &session {
+            call.pin = Some(session.endpoint.clone());
+        }
         let reply = match upstreams.call(call).await {
             Ok(reply) => reply,
             Err(CallError::PinGone(_)) => {
@@ -119,7 +121,8 @@ impl Mcp {
         let session = self.sealer.open(token).ok_or_else(|| unknown_session(opened))?;
         let own = session.principal == Scope::of(exchange).principal()
             && session.target == target_name(&target.backend)
-            && session.route == exchange.route.as_ref().map(ToString::to_string);
+            && session.route == exchange.route.as_ref().map(ToString::to_string)
+            && exchange.pin.as_ref().is_none_or(|pin| *pin == session.endpoint);
         if own { Ok(Some(session)) } else { Err(unknown_session(opened)) }
     }
 
