@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mesh::{
     Denial, Facts,
     facts::Demand,
-    names::{ObjectName, ServiceKey},
+    names::{ObjectName, ServiceKey, WorkloadUid},
     resource::{self, BackendTarget, Protocol, Traffic},
 };
 
@@ -58,6 +58,8 @@ pub struct Exchange {
     pub matched_prefix: Option<Arc<str>>,
     /// Where it was led.
     pub backend: Backend,
+    /// Only this endpoint of it: the caller addressed it itself.
+    pub pin: Option<WorkloadUid>,
     /// How it is delivered.
     pub traffic: Traffic,
     /// Everything whose policies it must pass before the responder. The chosen endpoint's port comes later, by
@@ -103,7 +105,7 @@ impl Exchange {
             request,
             facts: Arc::clone(&self.facts),
             traffic: self.traffic.clone(),
-            pin: None,
+            pin: self.pin.clone(),
             trail: self.trail.clone(),
             closing: self.closing.clone(),
         }

@@ -1,0 +1,243 @@
+//! Decides what a stream that arrived is for, and on whose behalf. Pure.
+
+use std::{net::IpAddr, sync::Arc};
+
+use mesh::{
+    Caller, Denial, Reason,
+    admission::{self, Arrival, Entrance, TlsPeer},
+    names::{Hostname, ObjectName, ServiceKey, WorkloadUid},
+    resource::{Admission, Binding, ListenerRole, Protocol, Service, Workload},
+    snapshot::Snapshot,
+};
+use transport::{
+    VerifiedPeer,
+    hbone::{Authority, Origin, OriginField},
+};
+
+use crate::own::Own;
+
+/// A stream that may come in.
+#[derive(Debug, Clone)]
+pub struct Entered {
+    /// On whose behalf.
+    pub caller: Caller,
+    /// How it came, so that it can be admitted again.
+    pub arrival: Arrival,
+    /// The caller's address, if it was said.
+    pub source_address: Option<IpAddr>,
+    /// What it is for.
+    pub to: Addressed,
+}
+
+/// What a stream is for.
+#[derive(Debug, Clone)]
+pub enum Addressed {
+    /// A port of a service that we serve.
+    Service(ServicePort),
+    /// A port of a workload that no service speaks for.
+    Workload {
+        /// The workload.
+        workload: WorkloadUid,
+        /// Its port.
+        port: u16,
+    },
+    /// An exported name: the bytes inside are for another.
+    Exported {
+        /// The name.
+        host: Hostname,
+        /// The port.
+        port: u16,
+    },
+}
+
+/// A port of a service.
+#[derive(Debug, Clone)]
+pub struct ServicePort {
+    /// The service.
+    pub service: ServiceKey,
+    /// Its port.
+    pub port: u16,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// The AgentBackend that it stands for.
+    pub backend: Option<ObjectName>,
+    /// Only this endpoint: it was addressed itself.
+    pub pin: Option<WorkloadUid>,
+}
+
+/// Admits a stream, by who opened its tunnel, for whom it speaks and what it asks for.
+///
+/// # Errors
+/// When it may not come in, or asks for what is not served here.
+pub fn enter(
+    snapshot: &Snapshot,
+    own: &Own,
+    peer: &VerifiedPeer,
+    origin: &OriginField,
+    forwarded: Option<&str>,
+    authority: &Authority,
+) -> Result<Entered, Denial> {
+    let not_before = peer.not_before.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let arrival = Arrival {
+        workload: own.uid.clone(),
+        at: Entrance::Waypoint,
+        peer: TlsPeer { identity: peer.identity.clone(), not_before },
+        origin: origin_of(origin),
+    };
+    let caller = admission::check(snapshot, &arrival)?;
+    let to = addressed(snapshot, own, peer, authority)?;
+    Ok(Entered { caller, arrival, source_address: forwarded.and_then(forwarded_for), to })
+}
+
+fn origin_of(origin: &OriginField) -> admission::Origin {
+    match origin {
+        OriginField::Absent => admission::Origin::Absent,
+        OriginField::One(Origin::Identity(identity)) => admission::Origin::Identity(identity.clone()),
+        OriginField::One(Origin::Unknown) => admission::Origin::Unknown,
+        OriginField::Malformed => admission::Origin::Malformed,
+        OriginField::Many(count) => admission::Origin::Many(*count),
+    }
+}
+
+/// What our own listeners make us.
+fn has_role(snapshot: &Snapshot, role: ListenerRole) -> bool {
+    snapshot.listeners().any(|listener| listener.role == role)
+}
+
+fn addressed(
+    snapshot: &Snapshot,
+    own: &Own,
+    peer: &VerifiedPeer,
+    authority: &Authority,
+) -> Result<Addressed, Denial> {
+    let ourselves = snapshot
+        .workload(&own.uid)
+        .ok_or_else(|| Denial::plain(Reason::WaypointMissing, "we were not told who we are"))?;
+    match authority {
+        Authority::Name { host, port } if has_role(snapshot, ListenerRole::EastWest) => {
+            let exported = snapshot
+                .service_named(host, "")
+                .filter(|service| service.exported_to.contains(peer.identity.trust_domain()));
+            match exported {
+                Some(service) if service.ports.contains_key(port) => {
+                    Ok(Addressed::Exported { host: host.clone(), port: *port })
+                }
+                Some(_) => Err(Denial::plain(Reason::UnknownPort, format!("{host} has no port {port}"))),
+                None => {
+                    let to = peer.identity.trust_domain().as_str();
+                    Err(Denial::plain(Reason::NotExported, format!("{host} is not exported to {to}")))
+                }
+            }
+        }
+        _ if !has_role(snapshot, ListenerRole::Waypoint) => {
+            Err(Denial::plain(Reason::UnknownDestination, format!("{authority} is not served here")))
+        }
+        Authority::Name { host, port } => {
+            let service = snapshot.service_named(host, &ourselves.namespace);
+            let service = service.ok_or_else(|| unknown(authority))?;
+            of_service(ourselves, service, *port)
+        }
+        Authority::Address(address) => {
+            if let Some(service) = snapshot.service_at(address.ip(), &ourselves.namespace) {
+                return of_service(ourselves, service, address.port());
+            }
+            let workload =
+                snapshot.workload_at(&ourselves.network, address.ip()).ok_or_else(|| unknown(authority))?;
+            of_workload(snapshot, ourselves, workload, address.port())
+        }
+    }
+}
+
+fn unknown(authority: &Authority) -> Denial {
+    Denial::plain(Reason::UnknownDestination, format!("{authority} is nothing that is served here"))
+}
+
+/// True if the gateway is one that we are an endpoint of.
+fn is_ours(ourselves: &Workload, gateway: &ServiceKey) -> bool {
+    ourselves.services.contains_key(gateway.to_string().as_str())
+}
+
+fn of_service(ourselves: &Workload, service: &Arc<Service>, port: u16) -> Result<Addressed, Denial> {
+    match &service.binding {
+        Binding::Through(gateway) if is_ours(ourselves, gateway) => {}
+        _ => {
+            let text = format!("{} is not bound to this waypoint", service.key);
+            return Err(Denial::plain(Reason::UnknownDestination, text));
+        }
+    }
+    let found = service.ports.get(&port);
+    let found = found
+        .ok_or_else(|| Denial::plain(Reason::UnknownPort, format!("{} has no port {port}", service.key)))?;
+    Ok(Addressed::Service(ServicePort {
+        service: service.key.clone(),
+        port,
+        protocol: found.protocol,
+        backend: found.backend.clone(),
+        pin: None,
+    }))
+}
+
+fn of_workload(
+    snapshot: &Snapshot,
+    ourselves: &Workload,
+    workload: &Arc<Workload>,
+    port: u16,
+) -> Result<Addressed, Denial> {
+    match &workload.ports.get(&port).unwrap_or(&workload.other_ports).admission {
+        Admission::Through { dial: Some(gateway), .. } if is_ours(ourselves, gateway) => {}
+        _ => {
+            let text = format!("port {port} of {} is not bound to this waypoint", workload.uid);
+            return Err(Denial::plain(Reason::UnknownDestination, text));
+        }
+    }
+    // The service that leads to the port says what it speaks.
+    for (service, mappings) in &workload.services {
+        let Some(mapping) = mappings.iter().find(|mapping| mapping.target == port) else { continue };
+        let Ok(key) = service.parse::<ServiceKey>() else { continue };
+        let Some(found) = snapshot.service(&key).and_then(|service| service.ports.get(&mapping.service))
+        else {
+            continue;
+        };
+        return Ok(Addressed::Service(ServicePort {
+            service: key,
+            port: mapping.service,
+            protocol: found.protocol,
+            backend: found.backend.clone(),
+            pin: Some(workload.uid.clone()),
+        }));
+    }
+    Ok(Addressed::Workload { workload: workload.uid.clone(), port })
+}
+
+/// The address in `forwarded: for="IP:port"` (RFC 7239). It is only what was said.
+fn forwarded_for(text: &str) -> Option<IpAddr> {
+    let first = text.split(',').next()?;
+    let pair = first.split(';').map(str::trim).find_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        name.eq_ignore_ascii_case("for").then_some(value)
+    })?;
+    let value = pair.trim_matches('"');
+    if let Ok(address) = value.parse::<std::net::SocketAddr>() {
+        return Some(address.ip());
+    }
+    value.trim_matches(['[', ']']).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_forwarded_address_is_read() {
+        for (text, expected) in [
+            ("for=\"10.0.0.1:80\"", Some("10.0.0.1")),
+            ("for=10.0.0.1;host=a", Some("10.0.0.1")),
+            ("host=a;For=\"[fd00::1]:80\", for=1.1.1.1", Some("fd00::1")),
+            ("for=\"[fd00::1]\"", Some("fd00::1")),
+            ("for=unknown", None),
+            ("", None),
+        ] {
+            assert_eq!(forwarded_for(text), expected.map(|it| it.parse().unwrap()), "{text}");
+        }
+    }
+}

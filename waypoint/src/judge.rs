@@ -1,0 +1,89 @@
+//! Judges places under the current snapshot.
+
+use std::{borrow::Cow, sync::Arc};
+
+use exchange::{BoxFuture, Judge, Place, Purpose};
+use mesh::{
+    Denial, Facts, Reason,
+    access::{self, Verdict},
+    facts::Demand,
+    names::SetName,
+    snapshot::Snapshot,
+};
+
+use crate::{report::Decisions, world::Worlds};
+
+/// The judge of a waypoint.
+#[derive(Debug)]
+pub struct Court {
+    worlds: Arc<Worlds>,
+    decisions: Decisions,
+}
+
+impl Court {
+    /// Judges by these worlds, and counts what it decides.
+    pub fn new(worlds: Arc<Worlds>, decisions: Decisions) -> Self {
+        Self { worlds, decisions }
+    }
+}
+
+impl Judge for Court {
+    fn judge(&self, place: &Place, facts: &Facts, purpose: Purpose) -> Result<(), Denial> {
+        let world = self.worlds.load();
+        let Some((set, port)) = set_of(&world.snapshot, place) else {
+            return match purpose {
+                // Policies of what is gone say nothing; what still runs there ends with it.
+                Purpose::Again => Ok(()),
+                Purpose::Decide | Purpose::List => {
+                    Err(Denial::plain(Reason::PolicyMissing, format!("{place:?} is not held")))
+                }
+            };
+        };
+        // Each set judges by its own port.
+        let facts = match port {
+            Some(port) if port != facts.port => Cow::Owned(Facts { port, ..facts.clone() }),
+            _ => Cow::Borrowed(facts),
+        };
+        let judgement = access::judge(&world.snapshot, &set, &facts);
+        if purpose == Purpose::Decide {
+            self.decisions.count(place, &facts, &judgement);
+        }
+        match judgement.verdict {
+            Verdict::Granted(_) => Ok(()),
+            Verdict::Refused(denial) => Err(denial),
+        }
+    }
+
+    fn generation(&self) -> u64 {
+        self.worlds.generation()
+    }
+
+    fn changed(&self, seen: u64) -> BoxFuture<'static, ()> {
+        self.worlds.changed(seen)
+    }
+}
+
+/// The set that protects a place now, and the port that it judges by.
+pub fn set_of(snapshot: &Snapshot, place: &Place) -> Option<(SetName, Option<u16>)> {
+    Some(match place {
+        Place::Listener { gateway, listener } => {
+            let found = snapshot.listeners().find(|it| it.gateway == *gateway && it.name == *listener)?;
+            (found.set.clone(), Some(found.port))
+        }
+        Place::Route(name) => (snapshot.route(name)?.set.clone(), None),
+        Place::Service { service, port } => {
+            (snapshot.service(service)?.ports.get(port)?.set.clone(), Some(*port))
+        }
+        Place::Agent(name) => (snapshot.backend(name)?.set.clone(), None),
+        Place::Workload { workload, port } => {
+            let workload = snapshot.workload(workload)?;
+            (workload.ports.get(port).unwrap_or(&workload.other_ports).set.clone(), Some(*port))
+        }
+    })
+}
+
+/// What the policies at these places want to know.
+pub fn demand(snapshot: &Snapshot, places: &[Place]) -> Demand {
+    let sets = places.iter().filter_map(|place| set_of(snapshot, place));
+    sets.fold(Demand::default(), |demand, (set, _)| demand.and(access::demand(snapshot, &set)))
+}

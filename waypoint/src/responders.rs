@@ -1,0 +1,37 @@
+//! The responders that know no protocol of agents: one forwards, one answers by itself.
+
+use exchange::{BoxFuture, Convention, Exchange, Responder, Response, Upstreams, answer};
+use mesh::Denial;
+
+/// Sends the request on and the answer back.
+#[derive(Debug, Default)]
+pub struct Forward;
+
+impl Responder for Forward {
+    fn respond<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+        upstreams: &'a dyn Upstreams,
+    ) -> BoxFuture<'a, Response> {
+        Box::pin(async move {
+            let convention = Convention::of(exchange.request.headers());
+            let request = exchange.take_request();
+            let call = exchange.call(exchange.backend.target(), request);
+            match upstreams.call(call).await {
+                Ok(reply) => reply.response,
+                Err(error) => answer::failure(exchange, convention, &error),
+            }
+        })
+    }
+}
+
+/// Answers with a refusal that is known beforehand: a route that leads nowhere, a backend that cannot be realised.
+#[derive(Debug)]
+pub struct Fixed(pub Denial);
+
+impl Responder for Fixed {
+    fn respond<'a>(&'a self, exchange: &'a mut Exchange, _: &'a dyn Upstreams) -> BoxFuture<'a, Response> {
+        let response = self.refuse(exchange, &self.0);
+        Box::pin(std::future::ready(response))
+    }
+}

@@ -1,0 +1,220 @@
+//! One exchange, from its request to the end of its response.
+
+mod lead;
+mod upgrade;
+mod watched;
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use exchange::{Body, Closing, Convention, Exchange, Request, Responder, Response, Step, Trail, answer};
+use filters::{Plan, Surroundings};
+use mesh::{
+    Denial, Facts, Reason, admission,
+    facts::{Fact, HttpFacts},
+    resource::Protocol,
+};
+
+use self::{
+    lead::{Led, lead},
+    watched::Finish,
+};
+use crate::{
+    connections::{Kind, Running},
+    entrance::{Entered, ServicePort},
+    facts,
+    report::Ended,
+    responders::{Fixed, Forward},
+    upstreams::headers,
+    waypoint::Waypoint,
+};
+
+/// Serves one request that came in a stream.
+///
+/// # Errors
+/// Never: every failure is a response.
+pub async fn serve<B>(
+    waypoint: Arc<Waypoint>,
+    entered: Arc<Entered>,
+    addressed: Arc<ServicePort>,
+    request: http::Request<B>,
+) -> Result<Response, Infallible>
+where
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: std::fmt::Display,
+{
+    let mut request = request.map(Body::streamed);
+    let convention = Convention::of(request.headers());
+    let mut ended = Ended::of(&waypoint, &entered, &addressed, &request);
+    // Whoever claims to be somebody in a header is not believed, and no policy reads the claim.
+    headers::strip_claims(request.headers_mut());
+    let http = match facts::read(&mut request) {
+        Ok(http) => http,
+        Err(denial) => {
+            return Ok(turned_away(&waypoint, &entered, &addressed, ended, None, convention, &denial));
+        }
+    };
+    ended.read(&http);
+    let exchange = match begin(&waypoint, &entered, &addressed, &mut request, http.clone()) {
+        Ok(begun) => begun,
+        Err(denial) => {
+            return Ok(turned_away(&waypoint, &entered, &addressed, ended, Some(http), convention, &denial));
+        }
+    };
+    let (mut exchange, led) = exchange;
+    exchange.request = request;
+    ended.led(&exchange);
+    Ok(run(&waypoint, &entered, exchange, led, ended).await)
+}
+
+/// Admits the caller once more (the stream may be older than the snapshot), finds the rule and where it leads.
+fn begin(
+    waypoint: &Waypoint,
+    entered: &Entered,
+    addressed: &ServicePort,
+    request: &mut Request,
+    http: HttpFacts,
+) -> Result<(Exchange, Led), Denial> {
+    let world = waypoint.worlds.load();
+    let caller = admission::check(&world.snapshot, &entered.arrival)?;
+    let led = lead(&world, addressed, &http, request.uri().query(), (waypoint.chance)())?;
+    let facts = Facts {
+        caller,
+        source_address: entered.source_address,
+        port: addressed.port,
+        http: Fact::Known(http),
+        mcp: Fact::Missing("the port does not speak MCP"),
+    };
+    let places = led.places(&world, addressed);
+    let exchange = Exchange {
+        request: Request::default(),
+        facts: Arc::new(facts),
+        demand: crate::judge::demand(&world.snapshot, &places),
+        route: led.route.clone(),
+        matched_prefix: led.prefix.clone(),
+        backend: led.backend.clone(),
+        pin: led.pin.clone(),
+        traffic: led.traffic.clone(),
+        places,
+        judge: Arc::clone(&waypoint.judge),
+        register: Arc::clone(&waypoint.register),
+        closing: Closing::default(),
+        trail: Trail::default(),
+    };
+    Ok((exchange, led))
+}
+
+async fn run(
+    waypoint: &Arc<Waypoint>,
+    entered: &Entered,
+    mut exchange: Exchange,
+    led: Led,
+    ended: Ended,
+) -> Response {
+    let deadline = led.deadline();
+    let on_upgrade = upgrade::taken(&mut exchange.request);
+    exchange.request = ended.count_request(std::mem::take(&mut exchange.request), &exchange.closing);
+    let speaks_mcp = led.speaks_mcp();
+    if speaks_mcp {
+        let read = mcp::read(&mut exchange.request, waypoint.limits.held_bytes);
+        let mcp = match within(deadline, read).await {
+            Some(mcp) => mcp,
+            None => Fact::Missing("the body did not arrive in time"),
+        };
+        exchange.facts = Arc::new(Facts { mcp, ..Facts::clone(&exchange.facts) });
+    }
+    // Registered before it is judged: a denial that arrives meanwhile finds it.
+    let registered = waypoint.connections.register(Running {
+        kind: Kind::Exchange,
+        arrival: entered.arrival.clone(),
+        facts: Arc::clone(&exchange.facts),
+        places: exchange.places.clone(),
+        trail: exchange.trail.clone(),
+        closing: exchange.closing.clone(),
+        began: ended.began(),
+    });
+    let surroundings = Surroundings { mirrors: waypoint.mirrors.clone(), chance: (waypoint.chance)() };
+    let chain = Plan::chain(&led.plans(), &surroundings, exchange.trail.clone());
+    let idle = led.traffic.idle_timeout.map_or(waypoint.limits.idle_timeout, Duration::from);
+    let mut finish = Finish::new(chain, ended, registered, exchange.trail.clone(), exchange.closing.clone());
+    let responder: &dyn Responder = if speaks_mcp { &waypoint.mcp } else { &Forward };
+    let convention = Convention::of(exchange.request.headers());
+    let answered = async {
+        match finish.chain.request(&mut exchange).await {
+            Step::Continue => match &led.broken {
+                None => responder.respond(&mut exchange, &*waypoint.upstreams).await,
+                Some(denial) => Fixed(denial.clone()).respond(&mut exchange, &*waypoint.upstreams).await,
+            },
+            Step::Refuse(denial) => responder.refuse(&exchange, &denial),
+            Step::Answer(response) => response,
+        }
+    };
+    let mut response = match within(deadline, answered).await {
+        Some(response) => response,
+        None => {
+            exchange.trail.failed("the request took longer than it may");
+            answer::plain(
+                convention,
+                http::StatusCode::GATEWAY_TIMEOUT,
+                None,
+                "the request took longer than it may",
+            )
+        }
+    };
+    finish.chain.response(&mut exchange, &mut response).await;
+    if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
+        return upgrade::relay(response, on_upgrade, finish, idle);
+    }
+    finish.watch(response, deadline, idle)
+}
+
+async fn within<F: Future>(deadline: Option<tokio::time::Instant>, work: F) -> Option<F::Output> {
+    match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline, work).await.ok(),
+        None => Some(work.await),
+    }
+}
+
+/// Answers what does not become an exchange.
+fn turned_away(
+    waypoint: &Waypoint,
+    entered: &Entered,
+    addressed: &ServicePort,
+    ended: Ended,
+    http: Option<HttpFacts>,
+    convention: Convention,
+    denial: &Denial,
+) -> Response {
+    let facts = Facts {
+        caller: entered.caller.clone(),
+        source_address: entered.source_address,
+        port: addressed.port,
+        http: http.map_or(Fact::Missing("the request cannot be read"), Fact::Known),
+        mcp: Fact::Missing("the request was not read"),
+    };
+    let trail = Trail::default();
+    let id = waypoint.register.refused(denial, &facts, &trail);
+    trail.refused(denial, &id);
+    let mut response = answer::refusal(convention, denial, &id);
+    if denial.reason == Reason::Malformed {
+        // What follows on the connection may be part of what could not be read.
+        response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+    }
+    ended.finish(response.status(), 0, &trail.record(), None);
+    response
+}
+
+impl Led {
+    fn speaks_mcp(&self) -> bool {
+        match &self.backend {
+            exchange::Backend::Service { protocol, .. } => *protocol == Protocol::Mcp,
+            exchange::Backend::Agent(backend) => match backend.kind {
+                mesh::resource::BackendKind::Mcp { .. } => true,
+            },
+        }
+    }
+
+    fn deadline(&self) -> Option<tokio::time::Instant> {
+        let span = self.traffic.request_timeout.filter(|span| span.0 > 0)?;
+        tokio::time::Instant::now().checked_add(span.into())
+    }
+}

@@ -1,0 +1,201 @@
+//! Where a request is led: its rule, its backend, and everything whose policies it passes. Pure.
+
+use std::sync::Arc;
+
+use exchange::{Backend, Place};
+use filters::Plan;
+use mesh::{
+    Denial, Reason, balance,
+    facts::HttpFacts,
+    names::{ObjectName, WorkloadUid},
+    resource::{BackendTarget, ListenerRole, Traffic},
+};
+use route::Head;
+
+use crate::{
+    entrance::ServicePort,
+    world::{PortRoutes, Rule, World},
+};
+
+/// Where a request is led.
+#[derive(Debug)]
+pub(crate) struct Led {
+    /// The route, if one matched.
+    pub(crate) route: Option<ObjectName>,
+    /// The prefix that matched.
+    pub(crate) prefix: Option<Arc<str>>,
+    /// The backend; of the service that was addressed, if the rule leads nowhere.
+    pub(crate) backend: Backend,
+    /// Only this endpoint.
+    pub(crate) pin: Option<WorkloadUid>,
+    /// How it is delivered.
+    pub(crate) traffic: Traffic,
+    /// Set: it leads nowhere, for this reason.
+    pub(crate) broken: Option<Denial>,
+    rule: Option<(Arc<Rule>, Option<usize>)>,
+}
+
+impl Led {
+    /// The filters of the rule, then of the backend that was chosen.
+    pub(crate) fn plans(&self) -> Vec<&Plan> {
+        match &self.rule {
+            None => Vec::new(),
+            Some((rule, backend)) => {
+                let backend = backend.and_then(|index| rule.backends.get(index));
+                std::iter::once(&rule.plan).chain(backend.map(|backend| &backend.plan)).collect()
+            }
+        }
+    }
+
+    /// Everything whose policies the request passes: the way in, then what was addressed (DESIGN 4.2).
+    pub(crate) fn places(&self, world: &World, addressed: &ServicePort) -> Vec<Place> {
+        let listeners = world.snapshot.listeners().filter(|listener| listener.role == ListenerRole::Waypoint);
+        let mut places: Vec<Place> = listeners
+            .map(|it| Place::Listener { gateway: it.gateway.clone(), listener: it.name.clone() })
+            .collect();
+        places.extend(self.route.clone().map(Place::Route));
+        places.push(Place::Service { service: addressed.service.clone(), port: addressed.port });
+        if let Backend::Agent(backend) = &self.backend {
+            places.push(Place::Agent(backend.name.clone()));
+        }
+        places
+    }
+}
+
+/// Finds the rule of a request, and of its backends one by weight.
+///
+/// # Errors
+/// When routes are attached and none matches, or what was addressed is not there.
+pub(crate) fn lead(
+    world: &World,
+    addressed: &ServicePort,
+    http: &HttpFacts,
+    query: Option<&str>,
+    chance: u64,
+) -> Result<Led, Denial> {
+    // What was addressed may have gone since the stream came.
+    let own = own_backend(world, addressed)?;
+    let table = match world.routes(&addressed.service, addressed.port) {
+        None => return Ok(straight(own, addressed)),
+        Some(PortRoutes::Broken(error)) => {
+            return Err(Denial::plain(Reason::RouteBroken, error.to_string()));
+        }
+        Some(PortRoutes::Table(table)) => table,
+    };
+    let Some(matched) = table.find(Head { http, query }) else {
+        return Err(Denial::plain(Reason::NoRoute, format!("no route of {} matches", addressed.service)));
+    };
+    let rule = Arc::clone(matched.rule);
+    let led = Led {
+        route: Some(matched.route.clone()),
+        prefix: matched.prefix.cloned(),
+        backend: own,
+        pin: None,
+        traffic: rule.traffic.clone(),
+        broken: rule.broken.clone().map(nowhere),
+        rule: Some((Arc::clone(&rule), None)),
+    };
+    if led.broken.is_some() || rule.plan.answers() {
+        return Ok(led);
+    }
+    let weights = rule.backends.iter().map(|backend| backend.weight);
+    let Some(index) = balance::pick(weights, chance) else {
+        return Ok(Led { broken: Some(nowhere("the rule has no backend with a weight".into())), ..led });
+    };
+    let chosen = &rule.backends[index];
+    let (backend, broken) = match &chosen.broken {
+        Some(reason) => (None, Some(nowhere(reason.clone()))),
+        None => match backend_of(world, &chosen.target) {
+            Ok(backend) => (Some(backend), None),
+            Err(denial) => (None, Some(denial)),
+        },
+    };
+    let traffic = over(&chosen.traffic, &led.traffic);
+    Ok(Led {
+        pin: addressed.pin.clone().filter(|_| leads_home(&chosen.target, addressed)),
+        backend: backend.unwrap_or(led.backend),
+        traffic,
+        broken,
+        rule: Some((Arc::clone(&rule), Some(index))),
+        ..led
+    })
+}
+
+/// Gateway API: 500.
+fn nowhere(reason: Arc<str>) -> Denial {
+    Denial::plain(Reason::RouteBroken, reason)
+}
+
+/// 503, with the backend's own reason.
+fn backend_broken(reason: &Arc<str>) -> Denial {
+    Denial::plain(Reason::BackendBroken, Arc::clone(reason))
+}
+
+/// Without a route a request goes to what it addressed.
+fn straight(backend: Backend, addressed: &ServicePort) -> Led {
+    let (broken, traffic) = match &backend {
+        Backend::Agent(backend) => (backend.broken.as_ref().map(backend_broken), backend.traffic.clone()),
+        Backend::Service { .. } => (None, Traffic::default()),
+    };
+    Led { route: None, prefix: None, backend, pin: addressed.pin.clone(), traffic, broken, rule: None }
+}
+
+fn own_backend(world: &World, addressed: &ServicePort) -> Result<Backend, Denial> {
+    let gone = |text: String| Denial::plain(Reason::UnknownDestination, text);
+    let service = world.snapshot.service(&addressed.service);
+    let port = service.and_then(|service| service.ports.get(&addressed.port));
+    let port = port.ok_or_else(|| gone(format!("{} port {} is gone", addressed.service, addressed.port)))?;
+    match &port.backend {
+        Some(name) => {
+            let backend = world.snapshot.backend(name).ok_or_else(|| gone(format!("{name} is gone")))?;
+            Ok(Backend::Agent(Arc::clone(backend)))
+        }
+        None => Ok(Backend::Service {
+            service: addressed.service.clone(),
+            port: addressed.port,
+            protocol: port.protocol,
+        }),
+    }
+}
+
+fn backend_of(world: &World, target: &BackendTarget) -> Result<Backend, Denial> {
+    match target {
+        BackendTarget::Broken(reason) => Err(nowhere(reason.clone())),
+        BackendTarget::Agent(name) => {
+            let backend = world
+                .snapshot
+                .backend(name)
+                .ok_or_else(|| nowhere(Arc::from(format!("{name} is not held"))))?;
+            match &backend.broken {
+                Some(reason) => Err(backend_broken(reason)),
+                None => Ok(Backend::Agent(Arc::clone(backend))),
+            }
+        }
+        BackendTarget::Service { service, port } => {
+            let found = world.snapshot.service(service).and_then(|service| service.ports.get(port));
+            let found = found.ok_or_else(|| nowhere(Arc::from(format!("{service} has no port {port}"))))?;
+            match &found.backend {
+                Some(name) => backend_of(world, &BackendTarget::Agent(name.clone())),
+                None => {
+                    Ok(Backend::Service { service: service.clone(), port: *port, protocol: found.protocol })
+                }
+            }
+        }
+    }
+}
+
+fn leads_home(target: &BackendTarget, addressed: &ServicePort) -> bool {
+    matches!(target, BackendTarget::Service { service, port } if *service == addressed.service && *port == addressed.port)
+}
+
+/// Field by field: what the backend says, else what the rule says.
+fn over(backend: &Traffic, rule: &Traffic) -> Traffic {
+    Traffic {
+        request_timeout: backend.request_timeout.or(rule.request_timeout),
+        attempt_timeout: backend.attempt_timeout.or(rule.attempt_timeout),
+        connect_timeout: backend.connect_timeout.or(rule.connect_timeout),
+        idle_timeout: backend.idle_timeout.or(rule.idle_timeout),
+        retries: backend.retries.clone().or_else(|| rule.retries.clone()),
+        balance: backend.balance.or(rule.balance),
+    }
+}

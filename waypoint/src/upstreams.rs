@@ -1,0 +1,434 @@
+//! Reaches backends on behalf of callers: chooses an endpoint, asks its policies, connects, sends, and tries again
+//! where that is allowed.
+//!
+//! *Flow*: choose under the snapshot of the moment (pure, in [`choose`]), judge the chosen endpoint's port, take or
+//! open a connection of this caller ([`pool`]), send. *Guarantees*: one connection carries one caller; what was sent
+//! once is sent again only if its body is at hand and the rule or the method allows it. *Caveats*: a request whose
+//! body streams is never sent twice.
+
+pub mod choose;
+pub mod dial;
+pub mod headers;
+pub mod pool;
+pub mod suspects;
+
+use std::{sync::Arc, time::Duration};
+
+use exchange::{
+    BodyError, BoxFuture, Call, CallError, Judge, Place, Purpose, Reply, Request, Upstream, Upstreams,
+};
+use http::Method;
+use mesh::{
+    Denial, Reason,
+    hop::{At, Avoid},
+    names::{ServiceKey, WorkloadUid},
+    resource::{BackendTarget, Protocol, Retries, Traffic},
+};
+use transport::{DialError, Fault};
+
+use self::{
+    choose::{Choosing, Wish},
+    dial::{Dial, Way},
+    pool::{HttpPool, Key, Speaks, Tried},
+    suspects::Suspects,
+};
+use crate::{own::Own, world::Worlds};
+
+/// Bounds of calls.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Time to open a connection, where nothing is said.
+    pub connect_timeout: Duration,
+    /// Time from sending a request to the head of its answer, where nothing is said.
+    pub attempt_timeout: Duration,
+    /// Endpoints that are tried before a connection is given up.
+    pub connect_attempts: usize,
+    /// First wait before a request is sent again, where nothing is said.
+    pub backoff: Duration,
+    /// Longest such wait.
+    pub backoff_max: Duration,
+    /// For how long an endpoint that could not be reached is chosen last.
+    pub suspect_for: Duration,
+    /// Bounds of the pool.
+    pub pool: pool::Config,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            attempt_timeout: Duration::from_secs(3600),
+            connect_attempts: 4,
+            backoff: Duration::from_millis(25),
+            backoff_max: Duration::from_secs(2),
+            suspect_for: Duration::from_secs(2),
+            pool: pool::Config::default(),
+        }
+    }
+}
+
+/// The upstreams of a waypoint.
+pub struct Calls {
+    config: Config,
+    own: Arc<Own>,
+    worlds: Arc<Worlds>,
+    judge: Arc<dyn Judge>,
+    dial: Arc<dyn Dial>,
+    pool: HttpPool,
+    choosing: Choosing,
+    suspects: Suspects,
+    chance: fn() -> u64,
+}
+
+impl Calls {
+    /// Calls by these worlds, connecting by `dial`.
+    pub fn new(
+        config: Config,
+        own: Arc<Own>,
+        worlds: Arc<Worlds>,
+        judge: Arc<dyn Judge>,
+        dial: Arc<dyn Dial>,
+        chance: fn() -> u64,
+    ) -> Self {
+        let pool = HttpPool::new(config.pool.clone());
+        let suspects = Suspects::new(config.suspect_for);
+        Self { config, own, worlds, judge, dial, pool, choosing: Choosing::default(), suspects, chance }
+    }
+
+    /// The connections that are kept.
+    pub fn pool(&self) -> &HttpPool {
+        &self.pool
+    }
+
+    async fn send(&self, mut call: Call) -> Result<Reply, CallError> {
+        let (service, port) = match &call.target {
+            BackendTarget::Service { service, port } => (service.clone(), *port),
+            BackendTarget::Agent(name) => {
+                return Err(CallError::Unresolved(format!("{name} is no place to send a request").into()));
+            }
+            BackendTarget::Broken(reason) => return Err(CallError::Unresolved(reason.clone())),
+        };
+        let (speaks, traffic) = self.manner(&call, &service, port)?;
+        headers::prepare(&mut call.request, &self.own.identity, &call.facts.caller, speaks);
+        let retries =
+            traffic.retries.clone().unwrap_or(Retries { attempts: 0, codes: Vec::new(), backoff: None });
+        let mut left = u32::from(retries.attempts.min(10));
+        let mut avoid = Avoid::default();
+        let mut unreached = 0;
+        loop {
+            let again = again(&call.request);
+            let attempt = self.attempt(&mut call, (&service, port), speaks, &traffic, &avoid).await;
+            let failed = match attempt {
+                Ok(reply) if left > 0 && retries.codes.contains(&reply.response.status().as_u16()) => {
+                    match &again {
+                        Some(_) => Failed::answered(reply),
+                        None => return Ok(reply),
+                    }
+                }
+                Ok(reply) => return Ok(reply),
+                Err(failed) => failed,
+            };
+            avoid.workloads.extend(failed.endpoint.clone());
+            match failed.stage {
+                Stage::Final => return failed.into_result(),
+                // Nothing was sent, so nothing can happen twice.
+                Stage::Unsent(request) => {
+                    unreached += 1;
+                    if unreached >= self.config.connect_attempts || call.pin.is_some() {
+                        return Err(failed.error);
+                    }
+                    call.request = *request;
+                    continue;
+                }
+                Stage::Sent { reused } => {
+                    let safe = again.as_ref().is_some_and(|request| is_idempotent(request.method()));
+                    // A kept connection that ends as it is used says nothing of the endpoint.
+                    let free = reused && safe && unreached < self.config.connect_attempts;
+                    let Some(request) = again.filter(|_| left > 0 || free) else {
+                        return failed.into_result();
+                    };
+                    if free {
+                        unreached += 1;
+                        avoid.workloads.pop();
+                    } else {
+                        left -= 1;
+                        self.pause(&retries, u32::from(retries.attempts) - left, &call).await?;
+                    }
+                    call.request = request;
+                }
+                Stage::Answered => {
+                    let Some(request) = again else { return failed.into_result() };
+                    left -= 1;
+                    self.pause(&retries, u32::from(retries.attempts) - left, &call).await?;
+                    call.request = request;
+                }
+            }
+        }
+    }
+
+    /// How the port is spoken to, and what it says of delivery where the call does not.
+    fn manner(&self, call: &Call, service: &ServiceKey, port: u16) -> Result<(Speaks, Traffic), CallError> {
+        let world = self.worlds.load();
+        let found = world.snapshot.service(service).and_then(|service| service.ports.get(&port));
+        let Some(found) = found else {
+            let text = format!("{service} has no port {port}");
+            return Err(CallError::Unresolved(text.into()));
+        };
+        let speaks = match found.protocol {
+            Protocol::Http2 => Speaks::Http2,
+            // gRPC needs the trailers of HTTP/2, whatever the port says.
+            _ if exchange::Convention::of(call.request.headers()) == exchange::Convention::Grpc => {
+                Speaks::Http2
+            }
+            Protocol::Tcp | Protocol::Http | Protocol::Mcp => Speaks::Http1,
+        };
+        Ok((speaks, filled(&call.traffic, &found.traffic)))
+    }
+
+    /// One attempt at one endpoint.
+    async fn attempt(
+        &self,
+        call: &mut Call,
+        (service, port): (&ServiceKey, u16),
+        speaks: Speaks,
+        traffic: &Traffic,
+        avoid: &Avoid,
+    ) -> Result<Reply, Failed> {
+        let wish = Wish { service, port, pin: call.pin.as_ref(), balance: traffic.balance };
+        let world = self.worlds.load();
+        let hop = self
+            .choosing
+            .choose(&world.snapshot, &self.own.uid, &wish, avoid, &self.suspects, self.chance)
+            .map_err(|denial| Failed::last(unchosen(call.pin.as_ref(), denial)))?;
+        let way = dial::way(&self.own, &call.facts.caller, hop)
+            .map_err(|denial| Failed::last(CallError::Unavailable(denial)))?;
+        let endpoint = way.chosen.workload.uid.clone();
+        if let At::Port(port, _) = &way.chosen.at {
+            let place = Place::Workload { workload: endpoint.clone(), port: *port };
+            if let Err(denial) = self.judge.judge(&place, &call.facts, Purpose::Decide) {
+                return Err(Failed::last(CallError::Denied(denial)));
+            }
+            if !call.trail.used(place) {
+                let denial = Denial::plain(Reason::TooMuch, "the exchange has used too many endpoints");
+                return Err(Failed::last(CallError::Denied(denial)));
+            }
+        }
+        drop(world);
+        call.trail.attempt(upstream_of(service, &way));
+        let key = Key::of(&way, speaks, &call.facts.caller.workload);
+        let connect_timeout = traffic.connect_timeout.map_or(self.config.connect_timeout, Duration::from);
+        let busy = self.choosing.busy(&endpoint);
+        let request = std::mem::take(&mut call.request);
+        let sent = async {
+            let open = self.open(&way, connect_timeout);
+            self.pool.send(&key, request, open).await
+        };
+        let attempt_timeout = match traffic.attempt_timeout {
+            Some(mesh::resource::Millis(0)) | None => self.config.attempt_timeout,
+            Some(span) => span.into(),
+        };
+        let tried = tokio::select! {
+            tried = tokio::time::timeout(attempt_timeout, sent) => tried,
+            denial = call.closing.closed() => return Err(Failed::last(CallError::Closed((*denial).clone()))),
+        };
+        match tried {
+            Err(_) => Err(Failed {
+                endpoint: Some(endpoint),
+                error: CallError::TimedOut(attempt_timeout),
+                stage: Stage::Sent { reused: false },
+                reply: None,
+            }),
+            Ok(Tried::Answered(mut response)) => {
+                self.suspects.reached(&endpoint);
+                call.trail.answered(response.status());
+                headers::clean_response(&mut response);
+                let response = response.map(|body| busy.until_end(body));
+                Ok(Reply { response, endpoint })
+            }
+            Ok(Tried::Unconnected(request, error)) => Err(self.unconnected(endpoint, request, error)),
+            Ok(Tried::Unsent(request)) => Err(Failed {
+                endpoint: None,
+                error: CallError::BadAnswer("the connection ended before it was used".to_owned()),
+                stage: Stage::Unsent(Box::new(request)),
+                reply: None,
+            }),
+            Ok(Tried::Broken { reused, text, body }) => {
+                let error = body.map_or_else(|| CallError::BadAnswer(text), CallError::Request);
+                let stage = if matches!(error, CallError::Request(_)) {
+                    Stage::Final
+                } else {
+                    Stage::Sent { reused }
+                };
+                Err(Failed { endpoint: Some(endpoint), error, stage, reply: None })
+            }
+        }
+    }
+
+    async fn open(&self, way: &Way, timeout: Duration) -> Result<transport::Stream, DialError> {
+        let waited =
+            || DialError::Silent { address: transport::Address::Tcp(way.address()), waited: timeout };
+        tokio::time::timeout(timeout, self.dial.dial(way)).await.unwrap_or_else(|_| Err(waited()))
+    }
+
+    fn unconnected(&self, endpoint: WorkloadUid, request: Request, error: DialError) -> Failed {
+        let denied = match &error {
+            // The endpoint's own node refuses: its word stands, another endpoint would say the same.
+            DialError::Refused { status: 400 | 401 | 403, denied, .. } => {
+                let said = denied.as_deref().unwrap_or("without a reason");
+                Some(Denial::plain(Reason::Denied, format!("the node of {endpoint} refuses: {said}")))
+            }
+            _ => None,
+        };
+        if let Some(denial) = denied {
+            return Failed::last(CallError::Denied(denial));
+        }
+        let reason = match error.fault() {
+            Fault::Ours => Reason::NoCertificate,
+            Fault::Peer => Reason::HandshakeFailed,
+            Fault::Unreachable | Fault::Refused => Reason::Unreachable,
+        };
+        if error.fault() != Fault::Ours {
+            self.suspects.unreached(&endpoint);
+        }
+        let error = CallError::Unavailable(Denial::plain(reason, with_causes(&error)));
+        Failed { endpoint: Some(endpoint), error, stage: Stage::Unsent(Box::new(request)), reply: None }
+    }
+
+    async fn pause(&self, retries: &Retries, attempt: u32, call: &Call) -> Result<(), CallError> {
+        let first = retries.backoff.map_or(self.config.backoff, Duration::from);
+        let longest =
+            first.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(self.config.backoff_max);
+        // Half of it for certain, the other half by chance, so that many do not come back at once.
+        let half = longest / 2;
+        let extra = u64::try_from(half.as_nanos())
+            .unwrap_or(u64::MAX)
+            .checked_add(1)
+            .map_or(0, |span| (self.chance)() % span);
+        tokio::select! {
+            () = tokio::time::sleep(half + Duration::from_nanos(extra)) => Ok(()),
+            denial = call.closing.closed() => Err(CallError::Closed((*denial).clone())),
+        }
+    }
+}
+
+impl Upstreams for Calls {
+    fn call(&self, call: Call) -> BoxFuture<'_, Result<Reply, CallError>> {
+        Box::pin(self.send(call))
+    }
+}
+
+impl std::fmt::Debug for Calls {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Calls").field("pool", &self.pool).finish_non_exhaustive()
+    }
+}
+
+/// A failed attempt.
+struct Failed {
+    // Not to be tried again.
+    endpoint: Option<WorkloadUid>,
+    error: CallError,
+    stage: Stage,
+    // An answer that the rule would rather have another of.
+    reply: Option<Reply>,
+}
+
+enum Stage {
+    // Another attempt would fail alike.
+    Final,
+    // Not one byte was sent.
+    Unsent(Box<Request>),
+    // It may have been received.
+    Sent { reused: bool },
+    // It was answered with a status that the rule tries again.
+    Answered,
+}
+
+impl Failed {
+    fn last(error: CallError) -> Self {
+        Self { endpoint: None, error, stage: Stage::Final, reply: None }
+    }
+
+    fn answered(reply: Reply) -> Self {
+        let error = CallError::BadAnswer(format!("{} was answered", reply.response.status()));
+        Self { endpoint: Some(reply.endpoint.clone()), error, stage: Stage::Answered, reply: Some(reply) }
+    }
+
+    fn into_result(self) -> Result<Reply, CallError> {
+        self.reply.ok_or(self.error)
+    }
+}
+
+/// The same request once more, if its body is at hand.
+fn again(request: &Request) -> Option<Request> {
+    let mut copy = Request::new(request.body().again()?);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
+// RFC 9110, section 9.2.2.
+fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    )
+}
+
+fn unchosen(pin: Option<&WorkloadUid>, denial: Denial) -> CallError {
+    match pin {
+        Some(pin) => CallError::PinGone(pin.clone()),
+        None => CallError::Unavailable(denial),
+    }
+}
+
+fn upstream_of(service: &ServiceKey, way: &Way) -> Upstream {
+    Upstream {
+        service: Some(service.clone()),
+        workload: way.chosen.workload.uid.clone(),
+        port: match way.chosen.at {
+            At::Port(port, _) => port,
+            At::Waypoint | At::Remote => way.chosen.service.as_ref().map_or(0, |(_, port)| *port),
+        },
+        identity: Some(way.chosen.workload.identity.clone()),
+        address: way.authority.to_string(),
+    }
+}
+
+/// Field by field: what the call says, else what the port says.
+fn filled(call: &Traffic, port: &Traffic) -> Traffic {
+    Traffic {
+        request_timeout: call.request_timeout.or(port.request_timeout),
+        attempt_timeout: call.attempt_timeout.or(port.attempt_timeout),
+        connect_timeout: call.connect_timeout.or(port.connect_timeout),
+        idle_timeout: call.idle_timeout.or(port.idle_timeout),
+        retries: call.retries.clone().or_else(|| port.retries.clone()),
+        balance: call.balance.or(port.balance),
+    }
+}
+
+/// An error with everything that caused it.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// A body error inside what hyper says of a failed request.
+fn body_error(error: &(dyn std::error::Error + 'static)) -> Option<BodyError> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<BodyError>() {
+            return Some(error.clone());
+        }
+        next = error.source();
+    }
+    None
+}

@@ -1,0 +1,188 @@
+//! Carries out a hop: opens a stream to it, in the caller's name where the other end takes our word.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use exchange::BoxFuture;
+use mesh::{
+    Caller, Denial, Identity, Peer, Reason,
+    hop::{self, At, Chosen, Hop},
+    names::Hostname,
+};
+use transport::{
+    Address, Credential, Credentials, DialError, Expected, Pool, Stream,
+    dial::Target,
+    hbone::{Authority, ConnectRequest, Origin},
+    pool::{Destination, Inner},
+};
+
+use crate::own::Own;
+
+/// A hop that can be dialled.
+#[derive(Debug, Clone)]
+pub struct Way {
+    /// The tunnel or tunnels.
+    pub tunnel: Tunnel,
+    /// What is asked for there.
+    pub authority: Authority,
+    /// For whom we say that we speak; `None` where our word is not taken: then we are the caller.
+    pub origin: Option<Origin>,
+    /// Who was chosen.
+    pub chosen: Chosen,
+}
+
+/// The tunnel of a way.
+#[derive(Debug, Clone)]
+pub enum Tunnel {
+    /// One.
+    Single {
+        /// Where it is accepted.
+        address: SocketAddr,
+        /// Who may be there.
+        peers: Vec<Identity>,
+    },
+    /// None: the bytes are a tunnel already, of others.
+    Bare {
+        /// Where it is accepted.
+        address: SocketAddr,
+    },
+    /// One through a gateway.
+    Nested {
+        /// The gateway's address.
+        gateway: SocketAddr,
+        /// Who the gateway is.
+        gateway_identity: Identity,
+        /// Who may be at the far end.
+        peers: Vec<Identity>,
+        /// How much the other cluster can take.
+        capacity: u32,
+    },
+}
+
+impl Way {
+    /// Where the (outer) tunnel is accepted.
+    pub fn address(&self) -> SocketAddr {
+        match &self.tunnel {
+            Tunnel::Single { address, .. } | Tunnel::Bare { address } => *address,
+            Tunnel::Nested { gateway, .. } => *gateway,
+        }
+    }
+
+    /// The way on which a gateway forwards an inner tunnel that it does not open.
+    pub fn forward(address: SocketAddr, host: &Hostname, port: u16, chosen: Chosen) -> Self {
+        let authority = Authority::Name { host: host.clone(), port };
+        Self { tunnel: Tunnel::Bare { address }, authority, origin: None, chosen }
+    }
+}
+
+/// Makes a hop a way. A waypoint calls only into the mesh.
+///
+/// # Errors
+/// When the hop leads elsewhere.
+pub fn way(own: &Own, caller: &Caller, hop: Hop) -> Result<Way, Denial> {
+    let (tunnel, authority, chosen) = match hop {
+        Hop::Tunnel { address, peers, authority, chosen } => {
+            (Tunnel::Single { address, peers }, authority, chosen)
+        }
+        Hop::ThroughGateway { gateway, authority, peers, capacity, chosen } => {
+            let tunnel = Tunnel::Nested {
+                gateway: gateway.address,
+                gateway_identity: gateway.identity,
+                peers,
+                capacity,
+            };
+            (tunnel, authority, chosen)
+        }
+        Hop::Direct { address } => {
+            return Err(Denial::plain(Reason::EgressDenied, format!("{address} is outside the mesh")));
+        }
+        Hop::Resolve { host, .. } => {
+            return Err(Denial::plain(Reason::EgressDenied, format!("{host} is outside the mesh")));
+        }
+        Hop::Ask(wanted) => return Err(hop::silent(&wanted)),
+    };
+    let workload = &chosen.workload;
+    let vouchers = match &chosen.at {
+        At::Port(port, _) => &workload.ports.get(port).unwrap_or(&workload.other_ports).vouchers,
+        At::Waypoint | At::Remote => &workload.vouchers,
+    };
+    let origin = vouchers.contains(&own.identity).then(|| match &caller.workload {
+        Peer::Verified(identity) => Origin::Identity(identity.clone()),
+        Peer::Unverified(_) | Peer::Unknown => Origin::Unknown,
+    });
+    Ok(Way { tunnel, authority: authority_of(authority), origin, chosen })
+}
+
+fn authority_of(authority: hop::Authority) -> Authority {
+    match authority {
+        hop::Authority::Address(address) => Authority::Address(address),
+        hop::Authority::Name { host, port } => Authority::Name { host, port },
+    }
+}
+
+/// Opens streams.
+pub trait Dial: Send + Sync {
+    /// Opens a stream along a way.
+    fn dial<'a>(&'a self, way: &'a Way) -> BoxFuture<'a, Result<Stream, DialError>>;
+}
+
+/// Opens streams in tunnels.
+pub struct Tunnels {
+    own: Arc<Own>,
+    pool: Pool,
+    credentials: Arc<dyn Credentials>,
+    connect_timeout: Duration,
+}
+
+impl Tunnels {
+    /// Opens them from this pool, in our own name.
+    pub fn new(
+        own: Arc<Own>,
+        pool: Pool,
+        credentials: Arc<dyn Credentials>,
+        connect_timeout: Duration,
+    ) -> Self {
+        Self { own, pool, credentials, connect_timeout }
+    }
+}
+
+impl Dial for Tunnels {
+    fn dial<'a>(&'a self, way: &'a Way) -> BoxFuture<'a, Result<Stream, DialError>> {
+        Box::pin(async move {
+            match &way.tunnel {
+                Tunnel::Bare { address } => {
+                    let target =
+                        Target { address: Address::Tcp(*address), from: None, timeout: self.connect_timeout };
+                    transport::dial::dial(&target).await.map(Stream::from)
+                }
+                Tunnel::Single { address, peers } => {
+                    let to = self.to(*address, Expected::new(peers.iter().cloned()));
+                    self.pool.connect(&to, &self.credential()?, request(way)).await
+                }
+                Tunnel::Nested { gateway, gateway_identity, peers, capacity } => {
+                    let to = self.to(*gateway, gateway_identity.clone().into());
+                    let inner = Inner {
+                        service: way.authority.clone(),
+                        peers: Expected::new(peers.iter().cloned()),
+                        capacity: *capacity,
+                    };
+                    let outer = ConnectRequest::to(way.authority.clone());
+                    self.pool.connect_nested(&to, &inner, &self.credential()?, outer, request(way)).await
+                }
+            }
+        })
+    }
+}
+
+impl Tunnels {
+    fn to(&self, address: SocketAddr, peers: Expected) -> Destination {
+        Destination { source: self.own.uid.clone(), address, peers }
+    }
+
+    fn credential(&self) -> Result<Arc<Credential>, DialError> {
+        self.credentials.current(&self.own.identity).map_err(|_| DialError::OwnCertificateEnded)
+    }
+}
+
+fn request(way: &Way) -> ConnectRequest {
+    ConnectRequest { origin: way.origin.clone(), ..ConnectRequest::to(way.authority.clone()) }
+}

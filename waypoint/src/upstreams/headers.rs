@@ -1,0 +1,195 @@
+//! What is taken from a request before it is sent on, and what is added: fields of one connection only, claims of
+//! identity, and the caller as we know it.
+
+use exchange::{Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header};
+use mesh::{Caller, Identity};
+
+use super::pool::Speaks;
+
+/// Says who the caller is, to applications behind a waypoint.
+pub const FORWARDED_CLIENT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
+
+// RFC 9110, section 7.6.1, and those that older software uses alike.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("http2-settings"),
+    header::TE,
+];
+
+/// Removes what claims an identity: only a waypoint says who the caller is.
+pub fn strip_claims(headers: &mut HeaderMap) {
+    let claims: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| **name == FORWARDED_CLIENT || name.as_str().starts_with("x-strait-"))
+        .cloned()
+        .collect();
+    for name in claims {
+        headers.remove(name);
+    }
+}
+
+/// The protocol that a request wants to change to, if it does.
+pub fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let asks = nominated(headers).iter().any(|name| name == "upgrade");
+    headers.get(header::UPGRADE).filter(|_| asks).cloned()
+}
+
+fn nominated(headers: &HeaderMap) -> Vec<String> {
+    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect()
+}
+
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    for name in nominated(headers) {
+        // `Connection` may not take what says where the message goes or ends, or who sent it.
+        if let Ok(name) = HeaderName::from_bytes(name.as_bytes())
+            && !matches!(name, header::HOST | header::CONTENT_LENGTH | header::AUTHORIZATION)
+        {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// Makes a request ready to be sent upstream.
+pub fn prepare(request: &mut Request, own: &Identity, caller: &Caller, speaks: Speaks) {
+    let upgrade = upgrade(request.headers()).filter(|_| speaks == Speaks::Http1);
+    let trailers = request
+        .headers()
+        .get_all(header::TE)
+        .iter()
+        .any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    let headers = request.headers_mut();
+    strip_claims(headers);
+    strip_hop_by_hop(headers);
+    // The body says its own length; what the caller said of it was checked already.
+    headers.remove(header::CONTENT_LENGTH);
+    headers.remove(header::EXPECT);
+    if let Some(protocol) = upgrade {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, protocol);
+    }
+    if trailers && speaks == Speaks::Http2 {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    if let Some(identity) = caller.workload.verified()
+        && let Ok(value) = HeaderValue::from_str(&format!("By={own};URI={identity}"))
+    {
+        headers.insert(FORWARDED_CLIENT, value);
+    }
+    match speaks {
+        Speaks::Http1 => *request.version_mut() = Version::HTTP_11,
+        Speaks::Http2 => {
+            *request.version_mut() = Version::HTTP_2;
+            name_authority(request);
+        }
+    }
+}
+
+// HTTP/2 says the host in `:authority`.
+fn name_authority(request: &mut Request) {
+    let Some(host) = request.headers_mut().remove(header::HOST) else { return };
+    let mut parts = request.uri().clone().into_parts();
+    let authority = host.to_str().ok().and_then(|host| host.parse().ok());
+    if let Some(authority) = authority {
+        parts.authority = Some(authority);
+        parts.scheme = Some(http::uri::Scheme::HTTP);
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    }
+}
+
+/// Removes what an answer says of the connection it came by.
+pub fn clean_response(response: &mut Response) {
+    let switching = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
+    let upgrade = response.headers().get(header::UPGRADE).cloned().filter(|_| switching);
+    let headers = response.headers_mut();
+    strip_hop_by_hop(headers);
+    headers.remove(FORWARDED_CLIENT);
+    if let Some(protocol) = upgrade {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, protocol);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use exchange::Body;
+    use mesh::Peer;
+
+    use super::*;
+
+    fn prepared(headers: &[(&'static str, &str)], speaks: Speaks) -> Request {
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = "/a?b".parse().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        let own = "spiffe://east/ns/shop/sa/waypoint".parse().unwrap();
+        let caller =
+            Caller { workload: Peer::Verified("spiffe://east/ns/lab/sa/planner".parse().unwrap()), by: None };
+        prepare(&mut request, &own, &caller, speaks);
+        request
+    }
+
+    #[test]
+    fn claims_of_identity_are_replaced_by_what_we_know() {
+        let request = prepared(
+            &[
+                ("host", "a"),
+                ("x-forwarded-client-cert", "By=x;URI=spiffe://east/ns/a/sa/admin"),
+                ("x-strait-origin", "x"),
+            ],
+            Speaks::Http1,
+        );
+        let said: Vec<_> = request.headers().get_all(FORWARDED_CLIENT).iter().collect();
+        assert_eq!(said, ["By=spiffe://east/ns/shop/sa/waypoint;URI=spiffe://east/ns/lab/sa/planner"]);
+        assert!(!request.headers().contains_key("x-strait-origin"));
+    }
+
+    #[test]
+    fn fields_of_one_connection_stay_on_it() {
+        let request = prepared(
+            &[
+                ("host", "a"),
+                ("connection", "keep-alive, X-Private, host"),
+                ("x-private", "1"),
+                ("keep-alive", "5"),
+                ("te", "gzip"),
+                ("transfer-encoding", "chunked"),
+                ("upgrade", "h2c"),
+                ("content-length", "3"),
+                ("x-kept", "1"),
+            ],
+            Speaks::Http1,
+        );
+        let mut names: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["host", "x-forwarded-client-cert", "x-kept"]);
+    }
+
+    #[test]
+    fn an_upgrade_is_asked_for_in_http1_only() {
+        let asked = [("host", "a"), ("connection", "Upgrade"), ("upgrade", "websocket")];
+        assert_eq!(prepared(&asked, Speaks::Http1).headers()["upgrade"], "websocket");
+        assert!(!prepared(&asked, Speaks::Http2).headers().contains_key("upgrade"));
+    }
+
+    #[test]
+    fn http2_names_the_authority_and_no_host() {
+        let request = prepared(&[("host", "a:80"), ("te", "trailers")], Speaks::Http2);
+        assert_eq!(request.uri(), "http://a:80/a?b");
+        assert!(!request.headers().contains_key("host"));
+        assert_eq!(request.headers()["te"], "trailers");
+    }
+}

@@ -1,0 +1,369 @@
+//! Keeps HTTP connections to endpoints, each for one caller: `x-strait-origin` is said once for a stream, so bytes
+//! of two callers never share one.
+
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use exchange::{Body, BodyError, Request, Response};
+use http_body::Frame;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use mesh::{Peer, names::WorkloadUid};
+use parking_lot::Mutex;
+use transport::{DialError, Stream};
+
+use super::{body_error, dial::Way, with_causes};
+
+/// Bounds of the pool.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Idle HTTP/1.1 connections with one key.
+    pub idle_per_key: usize,
+    /// Idle connections in all.
+    pub idle: usize,
+    /// For how long a connection is kept idle.
+    pub idle_timeout: Duration,
+    /// Bytes of an answer's head.
+    pub head_bytes: usize,
+    /// Header fields of an answer.
+    pub headers: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            idle_per_key: 32,
+            idle: 1024,
+            idle_timeout: Duration::from_secs(60),
+            head_bytes: 64 * 1024,
+            headers: 128,
+        }
+    }
+}
+
+/// Time that a connection has to become ready for another request after an answer ended.
+const SETTLE_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// What is spoken on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Speaks {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, known beforehand.
+    Http2,
+}
+
+/// What connections with one key share: where they lead, how they speak, and for whom.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    endpoint: WorkloadUid,
+    authority: String,
+    speaks: Speaks,
+    caller: Peer,
+    vouched: bool,
+}
+
+impl Key {
+    /// The key of a connection along a way for a caller.
+    pub fn of(way: &Way, speaks: Speaks, caller: &Peer) -> Self {
+        Self {
+            endpoint: way.chosen.workload.uid.clone(),
+            authority: way.authority.to_string(),
+            speaks,
+            caller: caller.clone(),
+            vouched: way.origin.is_some(),
+        }
+    }
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Tried {
+    /// It was answered.
+    Answered(Response),
+    /// No connection could be opened.
+    Unconnected(Request, DialError),
+    /// A connection ended before any of it was sent.
+    Unsent(Request),
+    /// The connection broke after some of it was sent.
+    Broken {
+        /// The connection had carried others before.
+        reused: bool,
+        /// What happened.
+        text: String,
+        /// It was the request's own body that broke.
+        body: Option<BodyError>,
+    },
+}
+
+/// The connections. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct HttpPool {
+    config: Arc<Config>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    http1: HashMap<Key, Vec<(http1::SendRequest<Body>, Instant)>>,
+    http2: HashMap<Key, (http2::SendRequest<Body>, Instant)>,
+    // Grows when everything is dropped, so that what comes back afterwards is not kept.
+    generation: u64,
+}
+
+enum Connection {
+    Http1(http1::SendRequest<Body>),
+    Http2(http2::SendRequest<Body>),
+}
+
+impl HttpPool {
+    /// An empty pool.
+    pub fn new(config: Config) -> Self {
+        Self { config: Arc::new(config), kept: Arc::default() }
+    }
+
+    /// Sends a request on a kept connection, or on the one that `open` opens.
+    pub async fn send<F>(&self, key: &Key, request: Request, open: F) -> Tried
+    where
+        F: Future<Output = Result<Stream, DialError>>,
+    {
+        let generation = self.kept.lock().generation;
+        let mut request = request;
+        // A kept connection may end the moment it is used; then the next is taken, and none is used twice.
+        while let Some(connection) = self.take(key) {
+            match self.send_on(key, connection, request, generation, true).await {
+                Tried::Unsent(back) => request = back,
+                tried => return tried,
+            }
+        }
+        let stream = match open.await {
+            Ok(stream) => stream,
+            Err(error) => return Tried::Unconnected(request, error),
+        };
+        match self.begin(key, stream, generation).await {
+            Ok(connection) => self.send_on(key, connection, request, generation, false).await,
+            Err(error) => Tried::Broken { reused: false, text: with_causes(&error), body: None },
+        }
+    }
+
+    /// Drops every connection that is kept; those in use are not kept afterwards.
+    pub fn clear(&self) {
+        let mut kept = self.kept.lock();
+        kept.http1.clear();
+        kept.http2.clear();
+        kept.generation += 1;
+    }
+
+    /// Drops what was idle for too long.
+    pub fn sweep(&self) {
+        let Some(oldest) = Instant::now().checked_sub(self.config.idle_timeout) else { return };
+        let mut kept = self.kept.lock();
+        for list in kept.http1.values_mut() {
+            list.retain(|(sender, since)| *since > oldest && !sender.is_closed());
+        }
+        kept.http1.retain(|_, list| !list.is_empty());
+        kept.http2.retain(|_, (sender, since)| *since > oldest && !sender.is_closed());
+    }
+
+    /// Connections that are kept.
+    pub fn len(&self) -> usize {
+        let kept = self.kept.lock();
+        kept.http1.values().map(Vec::len).sum::<usize>() + kept.http2.len()
+    }
+
+    /// True if none is kept.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn take(&self, key: &Key) -> Option<Connection> {
+        let mut kept = self.kept.lock();
+        match key.speaks {
+            Speaks::Http1 => {
+                let list = kept.http1.get_mut(key)?;
+                while let Some((sender, since)) = list.pop() {
+                    if sender.is_ready() && since.elapsed() < self.config.idle_timeout {
+                        return Some(Connection::Http1(sender));
+                    }
+                }
+                kept.http1.remove(key);
+                None
+            }
+            Speaks::Http2 => {
+                let (sender, used) = kept.http2.get_mut(key)?;
+                if sender.is_closed() {
+                    kept.http2.remove(key);
+                    return None;
+                }
+                *used = Instant::now();
+                Some(Connection::Http2(sender.clone()))
+            }
+        }
+    }
+
+    async fn begin(&self, key: &Key, stream: Stream, generation: u64) -> Result<Connection, hyper::Error> {
+        let io = TokioIo::new(stream);
+        match key.speaks {
+            Speaks::Http1 => {
+                let mut builder = http1::Builder::new();
+                builder.max_buf_size(self.config.head_bytes.max(8192)).max_headers(self.config.headers);
+                let (sender, connection) = builder.handshake::<_, Body>(io).await?;
+                tokio::spawn(connection.with_upgrades());
+                Ok(Connection::Http1(sender))
+            }
+            Speaks::Http2 => {
+                let mut builder = http2::Builder::new(TokioExecutor::new());
+                builder
+                    .timer(TokioTimer::new())
+                    .keep_alive_interval(Some(Duration::from_secs(20)))
+                    .keep_alive_timeout(Duration::from_secs(20))
+                    .max_header_list_size(u32::try_from(self.config.head_bytes).unwrap_or(u32::MAX));
+                let (sender, connection) = builder.handshake::<_, Body>(io).await?;
+                tokio::spawn(connection);
+                let mut kept = self.kept.lock();
+                if kept.generation == generation && kept.http2.len() < self.config.idle {
+                    kept.http2.insert(key.clone(), (sender.clone(), Instant::now()));
+                }
+                Ok(Connection::Http2(sender))
+            }
+        }
+    }
+
+    async fn send_on(
+        &self,
+        key: &Key,
+        connection: Connection,
+        request: Request,
+        generation: u64,
+        reused: bool,
+    ) -> Tried {
+        match connection {
+            Connection::Http1(mut sender) => {
+                if sender.ready().await.is_err() {
+                    return Tried::Unsent(request);
+                }
+                match sender.try_send_request(request).await {
+                    Ok(response) => Tried::Answered(self.answered(key, response, sender, generation)),
+                    Err(mut error) => match error.take_message() {
+                        Some(request) => Tried::Unsent(request),
+                        None => broken(reused, &error.into_error()),
+                    },
+                }
+            }
+            Connection::Http2(mut sender) => {
+                if sender.ready().await.is_err() {
+                    self.kept.lock().http2.remove(key);
+                    return Tried::Unsent(request);
+                }
+                match sender.try_send_request(request).await {
+                    Ok(response) => Tried::Answered(response.map(Body::streamed)),
+                    Err(mut error) => match error.take_message() {
+                        Some(request) => {
+                            self.kept.lock().http2.remove(key);
+                            Tried::Unsent(request)
+                        }
+                        None => broken(reused, &error.into_error()),
+                    },
+                }
+            }
+        }
+    }
+
+    fn answered(
+        &self,
+        key: &Key,
+        response: http::Response<hyper::body::Incoming>,
+        sender: http1::SendRequest<Body>,
+        generation: u64,
+    ) -> Response {
+        if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
+            // The connection is the application's now.
+            return response.map(|_| Body::empty());
+        }
+        let back = Back { pool: self.clone(), key: key.clone(), sender, generation };
+        let (parts, body) = response.into_parts();
+        let body = Body::streamed(body);
+        if body.is_empty() {
+            back.return_when_ready();
+            return Response::from_parts(parts, body);
+        }
+        Response::from_parts(parts, Body::piped(Lent { body, back: Some(back) }))
+    }
+
+    fn put(&self, key: Key, sender: http1::SendRequest<Body>, generation: u64) {
+        let mut kept = self.kept.lock();
+        let all: usize = kept.http1.values().map(Vec::len).sum();
+        if kept.generation != generation || all >= self.config.idle || sender.is_closed() {
+            return;
+        }
+        let list = kept.http1.entry(key).or_default();
+        if list.len() < self.config.idle_per_key {
+            list.push((sender, Instant::now()));
+        }
+    }
+}
+
+fn broken(reused: bool, error: &hyper::Error) -> Tried {
+    Tried::Broken { reused, text: with_causes(error), body: body_error(error) }
+}
+
+/// A connection on its way back.
+struct Back {
+    pool: HttpPool,
+    key: Key,
+    sender: http1::SendRequest<Body>,
+    generation: u64,
+}
+
+impl Back {
+    fn return_when_ready(self) {
+        let Self { pool, key, mut sender, generation } = self;
+        if sender.is_ready() {
+            pool.put(key, sender, generation);
+            return;
+        }
+        tokio::spawn(async move {
+            if let Ok(Ok(())) = tokio::time::timeout(SETTLE_TIME_MAX, sender.ready()).await {
+                pool.put(key, sender, generation);
+            }
+        });
+    }
+}
+
+/// An answer whose connection comes back when it has ended. One that is dropped before takes the connection along.
+struct Lent {
+    body: Body,
+    back: Option<Back>,
+}
+
+impl http_body::Body for Lent {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        match &polled {
+            Poll::Ready(None) => {
+                if let Some(back) = self.back.take() {
+                    back.return_when_ready();
+                }
+            }
+            Poll::Ready(Some(Err(_))) => self.back = None,
+            _ => {}
+        }
+        polled
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}

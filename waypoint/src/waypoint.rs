@@ -1,0 +1,77 @@
+//! Everything that serving needs, in one value.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use exchange::{Judge, Register, Upstreams};
+use filters::Mirrors;
+
+use crate::{connections::Connections, own::Own, report::Report, upstreams::dial::Dial, world::Worlds};
+
+/// Bounds of what comes in.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Time for the head of an HTTP/1.1 request, and between two requests.
+    pub head_timeout: Duration,
+    /// Bytes of a request's head.
+    pub head_bytes: usize,
+    /// HTTP/2 requests open at once in one stream.
+    pub requests: u32,
+    /// Bytes of a request's body that is held.
+    pub held_bytes: usize,
+    /// Time in which nothing moves, after which an exchange or relay ends, where nothing is said.
+    pub idle_timeout: Duration,
+    /// Streams served at once; a further one is refused.
+    pub streams: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_timeout: Duration::from_secs(60),
+            head_bytes: 64 * 1024,
+            requests: 128,
+            held_bytes: 4 << 20,
+            idle_timeout: Duration::from_secs(3600),
+            streams: 16 * 1024,
+        }
+    }
+}
+
+/// A waypoint that serves.
+pub struct Waypoint {
+    /// Bounds.
+    pub limits: Limits,
+    /// Who we are.
+    pub own: Arc<Own>,
+    /// What we know.
+    pub worlds: Arc<Worlds>,
+    /// What runs.
+    pub connections: Connections,
+    /// Who judges.
+    pub judge: Arc<dyn Judge>,
+    /// Who records refusals.
+    pub register: Arc<dyn Register>,
+    /// How backends are reached.
+    pub upstreams: Arc<dyn Upstreams>,
+    /// How streams are opened, for bytes that are only relayed.
+    pub dial: Arc<dyn Dial>,
+    /// Sends copies.
+    pub mirrors: Mirrors,
+    /// Answers for MCP.
+    pub mcp: mcp::Mcp,
+    /// Where everything ends.
+    pub report: Report,
+    /// Random numbers.
+    pub chance: fn() -> u64,
+    /// The time.
+    pub now: fn() -> SystemTime,
+}
+
+impl std::fmt::Debug for Waypoint {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Waypoint").field("own", &self.own).finish_non_exhaustive()
+    }
+}
