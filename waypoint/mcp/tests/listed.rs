@@ -1,7 +1,7 @@
 //! What is listed equals what is callable, for any policies: the list is filtered by the responder, the calls are
 //! judged as the program judges them, and both ask `mesh::access` under one snapshot.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::result_large_err, reason = "a test")]
 
 mod support;
 

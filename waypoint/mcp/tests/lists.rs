@@ -1,6 +1,6 @@
 //! Lists hold what can be called, in JSON and in streams.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::result_large_err, reason = "a test")]
 
 mod support;
 

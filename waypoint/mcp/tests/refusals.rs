@@ -1,6 +1,6 @@
 //! What is not granted does not exist, and who is granted nothing is told so.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::result_large_err, reason = "a test")]
 
 mod support;
 

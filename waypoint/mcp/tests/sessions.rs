@@ -1,6 +1,6 @@
 //! Sessions: sealed, pinned to where they live, good for one caller.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::result_large_err, reason = "a test")]
 
 mod support;
 

@@ -1,6 +1,12 @@
 //! A caller, a server and a judge in memory.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::result_large_err,
+    reason = "each test uses a part of it"
+)]
 
 use std::{
     collections::BTreeSet,
