@@ -117,6 +117,10 @@ pub struct AccessRule {
             .message("an entry says at least one thing; `anyone: true` is everybody"),
         validation = Rule::new("self.all(f, !has(f.anyone) || !(has(f.serviceAccounts) || has(f.serviceAccountSelector) || has(f.namespaces) || has(f.trustDomain) || has(f.identities) || has(f.ipBlocks) || has(f.user)))")
             .message("`anyone` stands alone in its entry"),
+        validation = Rule::new("self.all(f, !has(f.serviceAccountSelector) || !has(f.trustDomain))")
+            .message("labels of service accounts are known in the own trust domain only: serviceAccountSelector and trustDomain exclude each other"),
+        validation = Rule::new("self.all(f, !has(f.trustDomain) || !has(f.identities) || f.identities.all(i, i.startsWith('spiffe://' + f.trustDomain + '/')))")
+            .message("identities of another trust domain than trustDomain match nobody"),
         validation = Rule::new("self.all(f, !has(f.user))").message("user is not built yet")
     )]
     pub from: List<Source, 16>,
@@ -290,7 +294,7 @@ pub struct PathMatch {
 pub struct HeaderTerm {
     /// The header's name; upper and lower case are the same.
     #[x_kube(
-        validation = Rule::new("self.matches('^[-!#$%&*+.^_|~0-9A-Za-z]+$')")
+        validation = Rule::new("self.matches('^[-!#$%&\\x27*+.^_\\x60|~0-9A-Za-z]+$')")
             .message("this is not a header's name")
     )]
     pub name: Text<256>,
