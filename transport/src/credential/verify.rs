@@ -161,17 +161,17 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
+/// Tells whether a certificate (DER) is the pinned root.
+type IsPinned = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
 /// Believes a server of one trust domain by the key of a root that it sends along.
 pub(crate) struct PinnedVerifier {
     trust_domain: TrustDomain,
-    is_pinned: Box<dyn Fn(&[u8]) -> bool + Send + Sync>,
+    is_pinned: IsPinned,
 }
 
 impl PinnedVerifier {
-    pub(crate) fn new(
-        trust_domain: TrustDomain,
-        is_pinned: Box<dyn Fn(&[u8]) -> bool + Send + Sync>,
-    ) -> Self {
+    pub(crate) fn new(trust_domain: TrustDomain, is_pinned: IsPinned) -> Self {
         Self { trust_domain, is_pinned }
     }
 }
