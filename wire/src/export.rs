@@ -6,9 +6,6 @@
 mod exports;
 mod imports;
 
-#[cfg(test)]
-mod tests;
-
 use std::{collections::BTreeMap, sync::Arc};
 
 use mesh::{

@@ -15,9 +15,6 @@ mod serve;
 mod subscription;
 mod table;
 
-#[cfg(test)]
-mod tests;
-
 use std::{collections::BTreeMap, sync::Arc};
 
 use mesh::{
@@ -156,7 +153,8 @@ impl Publisher {
         for subscription in state.subscriptions.values().map(|it| &it.subscription) {
             if subscription.in_scope(key) {
                 standing.wanted += 1;
-                standing.applied += usize::from(version.is_some() && subscription.applied_version(key) == version);
+                standing.applied +=
+                    usize::from(version.is_some() && subscription.applied_version(key) == version);
                 let refused = subscription.refused(key).filter(|it| Some(&it.version) == version);
                 let told = |it: &Refused| (subscription.caller().clone(), it.reason.clone());
                 standing.refused.extend(refused.map(told));

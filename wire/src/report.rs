@@ -10,9 +10,6 @@ mod record;
 mod refusals;
 mod upward;
 
-#[cfg(test)]
-mod tests;
-
 pub use decisions::{DecisionKey, KEYS_MAX, Verdict};
 pub use id::{IdError, RefusalId};
 pub use inbox::{Inbox, ReportsService};

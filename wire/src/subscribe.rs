@@ -11,9 +11,6 @@ mod state;
 mod task;
 mod wants;
 
-#[cfg(test)]
-mod tests;
-
 use std::{
     path::PathBuf,
     time::{Duration, SystemTime},

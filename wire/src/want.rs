@@ -82,7 +82,9 @@ mod tests {
         for good in ["east/10.20.0.5", "east/fd00::1", "tools.shop.svc.cluster.local", "toolbox"] {
             assert_eq!(good.parse::<Want>().map(|want| want.to_string()), Ok(good.to_owned()));
         }
-        for bad in ["", "*", "/10.0.0.1", "east/", "east/10.0.0", "east/FD00::1", "Tools", "a.", "a b", "a/b/c"] {
+        for bad in
+            ["", "*", "/10.0.0.1", "east/", "east/10.0.0", "east/FD00::1", "Tools", "a.", "a b", "a/b/c"]
+        {
             assert!(bad.parse::<Want>().is_err(), "{bad:?} was accepted");
         }
         let longest = "a".repeat(WANT_BYTES_MAX);

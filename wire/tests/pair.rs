@@ -361,7 +361,10 @@ fn a_name_is_answered_with_all_that_it_needs() {
         service("wp", "s2", None),
         workload("wp", Shape { node: "n3", set: "s2", serves: &["wp"], ..Shape::default() }),
         service("tools", "s2", Some("wp")),
-        workload("t", Shape { node: "n2", set: "s2", serves: &["tools"], dial: Some("wp"), ..Shape::default() }),
+        workload(
+            "t",
+            Shape { node: "n2", set: "s2", serves: &["tools"], dial: Some("wp"), ..Shape::default() },
+        ),
     ]);
     publisher.update(edits(resources), None);
     let mut pair = connected(&publisher);

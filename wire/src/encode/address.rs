@@ -44,10 +44,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Resource, DecodeError> {
 pub(super) fn extension<T: Serialize>(name: &str, facts: &T) -> Result<Extension, serde_json::Error> {
     Ok(Extension {
         name: name.to_owned(),
-        config: Some(Any {
-            type_url: format!("type.googleapis.com/{name}"),
-            value: document(facts)?.into(),
-        }),
+        config: Some(Any { type_url: format!("type.googleapis.com/{name}"), value: document(facts)?.into() }),
     })
 }
 

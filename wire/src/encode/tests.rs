@@ -45,8 +45,7 @@ fn socket() -> impl Strategy<Value = std::net::SocketAddr> {
 }
 
 fn reach() -> impl Strategy<Value = Reach> {
-    let gateway = (socket(), identity())
-        .prop_map(|(address, identity)| GatewayAddress { address, identity });
+    let gateway = (socket(), identity()).prop_map(|(address, identity)| GatewayAddress { address, identity });
     prop_oneof![
         socket().prop_map(Reach::Tunnel),
         Just(Reach::Plain),
@@ -212,7 +211,10 @@ fn every_kind_has_a_type_and_comes_back() {
     let identity: mesh::Identity = "spiffe://east.example/x".parse().expect("an identity");
     let arguments = vec![
         ArgumentTerm { path: "/a".into(), test: ArgumentTest::Min(0.1) },
-        ArgumentTerm { path: "/b".into(), test: ArgumentTest::In(vec![serde_json::json!({"b": 1, "a": [null]})]) },
+        ArgumentTerm {
+            path: "/b".into(),
+            test: ArgumentTest::In(vec![serde_json::json!({"b": 1, "a": [null]})]),
+        },
     ];
     let tools = vec![ToolTerm { names: vec![TextMatch::Exact("t".into())], arguments }];
     let operation =
@@ -235,7 +237,9 @@ fn every_kind_has_a_type_and_comes_back() {
             }
             .into(),
         ),
-        Resource::Revocation(Revocation { identity: identity.clone(), issued_before: 1, reason: "".into() }.into()),
+        Resource::Revocation(
+            Revocation { identity: identity.clone(), issued_before: 1, reason: "".into() }.into(),
+        ),
         Resource::Placement(
             Placement {
                 workload: "e/MeshWorkload/shop/a".into(),
@@ -330,7 +334,8 @@ fn what_a_reader_does_not_know_rejects_the_resource() {
     more.extend([0xc0, 0x3e, 1]);
     assert_eq!(refused(&more), Err(DecodeError::NotWhole.to_string()));
 
-    let Some(Type::Workload(mut workload)) = Address::decode(&*encoded.value).expect("an address").r#type else {
+    let Some(Type::Workload(mut workload)) = Address::decode(&*encoded.value).expect("an address").r#type
+    else {
         panic!("it is a workload")
     };
     // A second opinion on the identity's trust domain.

@@ -5,9 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use mesh::{
     identity::Identity,
     names::{ServiceKey, WorkloadUid},
-    resource::{
-        Admission, Egress, Health, Labels, Locality, PortMapping, Reach, Workload, WorkloadPort,
-    },
+    resource::{Admission, Egress, Health, Labels, Locality, PortMapping, Reach, Workload, WorkloadPort},
 };
 use proto::istio::workload::{
     self as istio, GatewayAddress, NamespacedHostname, Port, PortList, TunnelProtocol, WorkloadStatus,

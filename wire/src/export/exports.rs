@@ -62,7 +62,10 @@ impl Exports {
             let name = export.name();
             match serde_json::to_vec(&export) {
                 Ok(json) if json.len() > EXPORT_BYTES_MAX => {
-                    refused.push((name, format!("it has {} bytes, {EXPORT_BYTES_MAX} are the most", json.len())));
+                    refused.push((
+                        name,
+                        format!("it has {} bytes, {EXPORT_BYTES_MAX} are the most", json.len()),
+                    ));
                 }
                 Ok(_) if table.len() >= EXPORTS_MAX => {
                     refused.push((name, format!("{EXPORTS_MAX} exports are the most")));
@@ -195,7 +198,8 @@ impl Served {
                 json: json.clone(),
             })
             .collect();
-        let removed: Vec<String> = self.held.keys().filter(|name| !table.contains_key(*name)).cloned().collect();
+        let removed: Vec<String> =
+            self.held.keys().filter(|name| !table.contains_key(*name)).cloned().collect();
         if exports.is_empty() && removed.is_empty() && self.push > 0 {
             return;
         }
@@ -208,6 +212,11 @@ impl Served {
             push,
             ..ExportsResponse::default()
         }));
-        self.ready.push_back(ExportsResponse { removed, push, checkpoint: true, ..ExportsResponse::default() });
+        self.ready.push_back(ExportsResponse {
+            removed,
+            push,
+            checkpoint: true,
+            ..ExportsResponse::default()
+        });
     }
 }

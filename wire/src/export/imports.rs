@@ -72,12 +72,15 @@ impl Imports {
 
     async fn stream(&mut self, backoff: &mut Backoff) -> Result<(), Status> {
         let (requests, sending) = mpsc::channel(SENDING_MAX);
-        let send = |request| requests.try_send(request).map_err(|_| Status::aborted("pushes without acknowledgement"));
+        let send = |request| {
+            requests.try_send(request).map_err(|_| Status::aborted("pushes without acknowledgement"))
+        };
         send(ExportsRequest { held: self.held.versions(), acknowledged: 0 })?;
         let mut client =
             FederationClient::new(self.channel.clone()).max_decoding_message_size(RESPONSE_BYTES_MAX);
         let answer = timeout(ACCEPT_WAIT_MAX, client.exports(ReceiverStream::new(sending))).await;
-        let answer = answer.map_err(|_| Status::deadline_exceeded("the other control plane did not answer"))??;
+        let answer =
+            answer.map_err(|_| Status::deadline_exceeded("the other control plane did not answer"))??;
         let mut responses = answer.into_inner();
         let mut draft = Draft::default();
         while let Some(response) = responses.message().await? {

@@ -7,10 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use mesh::resource::{Key, Kind};
 
-use super::{
-    Table,
-    table::Edges,
-};
+use super::{Table, table::Edges};
 use crate::Want;
 
 /// The scope of one subscriber.
@@ -128,16 +125,5 @@ impl Scope {
                 self.doubtful |= matches!(key.kind, Kind::Service | Kind::Workload | Kind::Backend);
             }
         }
-    }
-}
-
-#[cfg(test)]
-impl Scope {
-    /// Roots and wants of this scope, with everything computed from nothing.
-    pub(super) fn from_scratch(&self, table: &Table) -> BTreeSet<Key> {
-        let mut fresh = Self { roots: self.roots.clone(), wants: self.wants.clone(), ..Self::default() };
-        fresh.doubtful = true;
-        fresh.settle(table, &mut BTreeSet::new());
-        fresh.counts.into_keys().collect()
     }
 }

@@ -17,11 +17,8 @@ use proto::{
 use tonic::Status;
 
 use super::{
-    Changed, Feedback, Scopes, SubscriberInfo, SubscriberState, Table,
-    closure::Scope,
-    node::Announcement,
-    table::Effect,
-    touches,
+    Changed, Feedback, Scopes, SubscriberInfo, SubscriberState, Table, closure::Scope, node::Announcement,
+    table::Effect, touches,
 };
 use crate::{
     Caller, Want,
@@ -244,7 +241,9 @@ impl Subscription {
         for name in names.iter().filter(|name| *name != EVERYTHING) {
             let want: Want = name.parse().map_err(|error| Status::invalid_argument(format!("{error}")))?;
             if self.scope.wants().len() >= WANTS_MAX && !self.scope.wants().contains_key(&want) {
-                return Err(Status::resource_exhausted(format!("more than {WANTS_MAX} names were asked for")));
+                return Err(Status::resource_exhausted(format!(
+                    "more than {WANTS_MAX} names were asked for"
+                )));
             }
             self.resolve(table, scopes, want.clone());
             self.answers.insert(want);
@@ -349,11 +348,6 @@ impl Subscription {
         self.in_flight = Some(InFlight { generation, open, keys });
         responses
     }
-
-    #[cfg(test)]
-    pub(super) fn scope(&self) -> &Scope {
-        &self.scope
-    }
 }
 
 /// A resource as it is sent. What was asked for and is nowhere is an absence, made here.
@@ -376,7 +370,8 @@ struct Response {
 
 impl Response {
     fn new(url: &str) -> Self {
-        let message = DeltaDiscoveryResponse { type_url: url.to_owned(), ..DeltaDiscoveryResponse::default() };
+        let message =
+            DeltaDiscoveryResponse { type_url: url.to_owned(), ..DeltaDiscoveryResponse::default() };
         Self { message, bytes: 0 }
     }
 

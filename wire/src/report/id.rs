@@ -237,7 +237,9 @@ mod tests {
     #[test]
     fn what_is_no_id_is_said_to_be_none() {
         let text = id().to_string();
-        for bad in ["", "r", "r-", "x-00000000", &text[1..], &text[..text.len() - 1], &format!("{text}0"), "r-ä"] {
+        for bad in
+            ["", "r", "r-", "x-00000000", &text[1..], &text[..text.len() - 1], &format!("{text}0"), "r-ä"]
+        {
             assert_eq!(bad.parse::<RefusalId>(), Err(IdError::Form), "{bad:?}");
         }
     }

@@ -133,4 +133,3 @@ impl Record {
 fn kind(name: &str) -> Option<Kind> {
     Kind::ALL.into_iter().find(|kind| format!("{kind:?}") == name)
 }
-

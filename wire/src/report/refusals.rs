@@ -68,7 +68,12 @@ struct Kept {
 
 impl Refusals {
     /// Those of a proxy that started then: the latest `most` are kept, and a copy of each goes to `reporter`.
-    pub fn new(proxy: impl Into<Arc<str>>, start: SystemTime, most: usize, reporter: Option<Reporter>) -> Self {
+    pub fn new(
+        proxy: impl Into<Arc<str>>,
+        start: SystemTime,
+        most: usize,
+        reporter: Option<Reporter>,
+    ) -> Self {
         Self { proxy: proxy.into(), start, most: most.max(1), reporter, kept: Arc::default() }
     }
 

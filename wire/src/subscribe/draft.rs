@@ -77,8 +77,8 @@ impl Draft {
                 _ => None,
             };
             let bytes = bytes.ok_or_else(|| StreamError::Checkpoint("it is not one resource".to_owned()))?;
-            let checkpoint = v1::Checkpoint::decode(bytes)
-                .map_err(|error| StreamError::Checkpoint(error.to_string()))?;
+            let checkpoint =
+                v1::Checkpoint::decode(bytes).map_err(|error| StreamError::Checkpoint(error.to_string()))?;
             self.taken.push(taken);
             return Ok(Some(checkpoint));
         }

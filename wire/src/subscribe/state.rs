@@ -130,8 +130,7 @@ impl State {
     /// Begins a stream: what to send first. A draft of an earlier stream is gone.
     pub fn open(&mut self) -> Vec<DeltaDiscoveryRequest> {
         self.draft = Draft::default();
-        let announcement =
-            Announcement { seen_as_of: self.seen_as_of, ..self.config.announcement.clone() };
+        let announcement = Announcement { seen_as_of: self.seen_as_of, ..self.config.announcement.clone() };
         let mut node = Some(announcement.write());
         let mut versions: BTreeMap<&str, BTreeMap<String, String>> = BTreeMap::new();
         for (key, holding) in &self.held {
@@ -172,11 +171,8 @@ impl State {
 
     fn finish(&mut self, message: v1::Checkpoint) -> Result<Reply, StreamError> {
         let Draft { changes, mut taken, .. } = std::mem::take(&mut self.draft);
-        let checkpoint = Checkpoint {
-            epoch: message.epoch,
-            generation: message.generation,
-            as_of: message.as_of,
-        };
+        let checkpoint =
+            Checkpoint { epoch: message.epoch, generation: message.generation, as_of: message.as_of };
         if let Some(held) = self.checkpoint.as_ref().filter(|held| held.epoch == checkpoint.epoch)
             && held.generation > checkpoint.generation
         {

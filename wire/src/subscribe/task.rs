@@ -186,7 +186,9 @@ impl Subscriber {
         let (requests, sending) = mpsc::channel(SENDING_MAX);
         self.outbox = self.state.open().into();
         // Some servers answer nothing, not even that they accept, before the first request is there.
-        while !self.outbox.is_empty() && let Ok(permit) = requests.try_reserve() {
+        while !self.outbox.is_empty()
+            && let Ok(permit) = requests.try_reserve()
+        {
             send_first(&mut self.outbox, permit);
         }
         let mut responses = match self.open_stream(ReceiverStream::new(sending)).await {

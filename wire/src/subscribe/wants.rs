@@ -101,7 +101,12 @@ impl Wants {
     }
 
     /// Gives up what was not used for so long; `in_use` may object.
-    pub(crate) fn sweep(&mut self, now: Instant, idle: Duration, in_use: impl Fn(&Want) -> bool) -> Vec<Want> {
+    pub(crate) fn sweep(
+        &mut self,
+        now: Instant,
+        idle: Duration,
+        in_use: impl Fn(&Want) -> bool,
+    ) -> Vec<Want> {
         let mut gone = Vec::new();
         self.entries.retain(|want, entry| {
             if now.saturating_duration_since(entry.used) < idle {

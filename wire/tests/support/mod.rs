@@ -1,5 +1,7 @@
 //! What the tests share: small resources, a scope by node, a receiver that records, and a pair without a transport.
-#![allow(dead_code, clippy::unwrap_used, missing_docs)] // Each test file uses a part of it.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, missing_docs)] // Each test file uses a part of it.
+
+pub mod line;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -13,7 +15,9 @@ use proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscovery
 use tokio::sync::oneshot;
 use wire::{
     Caller, Change, Rejected, Want,
-    publish::{Announcement, Changed, Edit, Feedback, Link, Publisher, Scopes, Silent, SubscriberInfo, Table},
+    publish::{
+        Announcement, Changed, Edit, Feedback, Link, Publisher, Scopes, Silent, SubscriberInfo, Table,
+    },
     subscribe::{Batch, Checkpoint, Config, Origin, Receiver, State, StreamError, WantError},
 };
 
@@ -221,11 +225,22 @@ impl Seen {
 }
 
 #[derive(Clone, Default)]
-pub struct Recorder(pub Arc<Mutex<Seen>>);
+pub struct Recorder(pub Arc<Mutex<Seen>>, pub Arc<tokio::sync::watch::Sender<()>>);
+
+impl Recorder {
+    /// Waits until what was seen is as it should be.
+    pub async fn until(&self, enough: impl Fn(&Seen) -> bool) {
+        let mut changes = self.1.subscribe();
+        while !enough(&self.0.lock()) {
+            changes.changed().await.unwrap();
+        }
+    }
+}
 
 impl Receiver for Recorder {
     fn apply(&mut self, batch: Batch) -> Vec<Rejected> {
-        let seen = &mut *self.0.lock();
+        let mut locked = self.0.lock();
+        let seen = &mut *locked;
         seen.batches.push((batch.changes.len(), batch.origin));
         seen.checkpoint = Some(batch.checkpoint);
         let mut rejected = Vec::new();
@@ -241,6 +256,8 @@ impl Receiver for Recorder {
                 Change::Remove(key) => drop(seen.held.remove(&key)),
             }
         }
+        drop(locked);
+        self.1.send_replace(());
         rejected
     }
 
