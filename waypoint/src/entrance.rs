@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use exchange::Place;
 use mesh::{
     Caller, Denial, Reason,
     admission::{self, Arrival, Entrance, TlsPeer},
@@ -63,6 +64,13 @@ pub struct ServicePort {
     pub backend: Option<ObjectName>,
     /// Only this endpoint: it was addressed itself.
     pub pin: Option<WorkloadUid>,
+}
+
+impl ServicePort {
+    /// The place whose policies protect it.
+    pub fn place(&self) -> Place {
+        Place::Service { service: self.service.clone(), port: self.port }
+    }
 }
 
 /// Admits a stream, by who opened its tunnel, for whom it speaks and what it asks for.

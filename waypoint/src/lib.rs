@@ -7,6 +7,8 @@
 // Failures to call are cold, and carry what decided by value.
 #![allow(clippy::result_large_err)]
 
+pub mod app;
+pub mod config;
 pub mod connections;
 pub mod entrance;
 pub mod facts;
@@ -22,5 +24,7 @@ pub mod upstreams;
 pub mod waypoint;
 pub mod world;
 
+pub use app::{RunError, run};
+pub use config::Config;
 pub use own::Own;
 pub use waypoint::Waypoint;

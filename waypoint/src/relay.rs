@@ -40,6 +40,9 @@ pub async fn serve(waypoint: &Waypoint, entered: &Entered, connect: Connect) {
     });
     let (trail, closing) = (Trail::default(), Closing::default());
     let places = places(waypoint, &entered.to);
+    if let Some(addressed) = places.last() {
+        trail.addressed(addressed.clone());
+    }
     let ended = Ended::relay(waypoint, entered, service_of(&entered.to), connect.authority.to_string());
     let _registered = waypoint.connections.register(Running {
         kind: Kind::Relay,
@@ -122,10 +125,7 @@ fn places(waypoint: &Waypoint, to: &Addressed) -> Vec<Place> {
     let way_in =
         listeners.map(|it| Place::Listener { gateway: it.gateway.clone(), listener: it.name.clone() });
     match to {
-        Addressed::Service(port) => {
-            let place = Place::Service { service: port.service.clone(), port: port.port };
-            way_in.chain([place]).collect()
-        }
+        Addressed::Service(port) => way_in.chain([port.place()]).collect(),
         Addressed::Workload { workload, port } => {
             way_in.chain([Place::Workload { workload: workload.clone(), port: *port }]).collect()
         }

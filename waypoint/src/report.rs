@@ -3,6 +3,7 @@
 mod decisions;
 mod ended;
 mod metrics;
+mod refusals;
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -11,6 +12,7 @@ use runtime::AccessLog;
 pub use decisions::Decisions;
 pub use ended::Ended;
 pub use metrics::Requests;
+pub use refusals::Records;
 
 use crate::world::Worlds;
 

@@ -76,7 +76,9 @@ fn begin(
 ) -> Result<(Exchange, Led), Denial> {
     let world = waypoint.worlds.load();
     let caller = admission::check(&world.snapshot, &entered.arrival)?;
-    let led = lead(&world, addressed, &http, request.uri().query(), (waypoint.chance)())?;
+    let begun_at = waypoint.mcp.begun_at(request.headers());
+    let query = request.uri().query();
+    let led = lead(&world, addressed, &http, query, begun_at.as_ref(), (waypoint.chance)())?;
     let facts = Facts {
         caller,
         source_address: entered.source_address,
@@ -85,6 +87,8 @@ fn begin(
         mcp: Fact::Missing("the port does not speak MCP"),
     };
     let places = led.places(&world, addressed);
+    let trail = Trail::default();
+    trail.addressed(addressed.place());
     let exchange = Exchange {
         request: Request::default(),
         facts: Arc::new(facts),
@@ -98,7 +102,7 @@ fn begin(
         judge: Arc::clone(&waypoint.judge),
         register: Arc::clone(&waypoint.register),
         closing: Closing::default(),
-        trail: Trail::default(),
+        trail,
     };
     Ok((exchange, led))
 }
@@ -192,6 +196,7 @@ fn turned_away(
         mcp: Fact::Missing("the request was not read"),
     };
     let trail = Trail::default();
+    trail.addressed(addressed.place());
     let id = waypoint.register.refused(denial, &facts, &trail);
     trail.refused(denial, &id);
     let mut response = answer::refusal(convention, denial, &id);

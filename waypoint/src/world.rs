@@ -203,6 +203,8 @@ impl PortRoutes {
 pub struct Worlds {
     current: ArcSwap<World>,
     generation: watch::Sender<u64>,
+    // Counts the times that somebody came to be believed less.
+    trust: watch::Sender<u64>,
     // Swaps are made one at a time.
     swap: Mutex<()>,
 }
@@ -210,7 +212,12 @@ pub struct Worlds {
 impl Default for Worlds {
     fn default() -> Self {
         let current = ArcSwap::from_pointee(World::default());
-        Self { current, generation: watch::Sender::new(0), swap: Mutex::new(()) }
+        Self {
+            current,
+            generation: watch::Sender::new(0),
+            trust: watch::Sender::new(0),
+            swap: Mutex::new(()),
+        }
     }
 }
 
@@ -234,6 +241,16 @@ impl Worlds {
                 std::future::pending::<()>().await;
             }
         })
+    }
+
+    /// Tells when connections that were made under an earlier trust must not be used again.
+    pub fn trust(&self) -> watch::Receiver<u64> {
+        self.trust.subscribe()
+    }
+
+    /// An identity was revoked, or roots changed.
+    pub fn trust_changed(&self) {
+        self.trust.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Applies changes and swaps. What was touched is told before anybody is woken.

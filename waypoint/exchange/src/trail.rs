@@ -40,6 +40,8 @@ pub struct Trail {
 /// What a trail holds.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
+    /// What the caller addressed.
+    pub addressed: Option<Place>,
     /// Endpoint ports that were used.
     pub places: Vec<Place>,
     /// The last upstream.
@@ -73,6 +75,11 @@ impl Trail {
             record.places.push(place);
         }
         room
+    }
+
+    /// The caller addressed this.
+    pub fn addressed(&self, place: Place) {
+        self.record.lock().addressed = Some(place);
     }
 
     /// An attempt goes to this upstream.

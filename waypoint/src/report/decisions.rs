@@ -1,11 +1,11 @@
 //! Counts decisions: what was granted and refused, by which policy, and what a policy in audit would have refused.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use exchange::Place;
 use mesh::{
     Facts,
-    access::{Grant, Judgement, Verdict},
+    access::{self, Grant, Judgement},
     facts::Fact,
 };
 use prometheus_client::{
@@ -14,6 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use runtime::metrics::{LabelText, LabelValues};
+use wire::report::{DecisionKey, Reporter, Verdict};
 
 /// Most callers that are counted by name; others count as `other`.
 pub(super) const CALLERS_MAX: usize = 1000;
@@ -23,6 +24,7 @@ pub(super) const CALLERS_MAX: usize = 1000;
 pub struct Decisions {
     counts: Family<Labels, Counter>,
     callers: Arc<LabelValues>,
+    up: Option<(Reporter, fn() -> SystemTime)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -37,13 +39,25 @@ struct Labels {
     protocol: &'static str,
 }
 
-impl Default for Decisions {
-    fn default() -> Self {
-        Self { counts: Family::default(), callers: Arc::new(LabelValues::new(CALLERS_MAX)) }
+impl Labels {
+    fn key(&self, verdict: Verdict) -> DecisionKey {
+        DecisionKey {
+            verdict,
+            reason: self.reason.into(),
+            policy: self.policy.as_str().into(),
+            rule: self.rule.as_str().into(),
+            source: self.source_workload.as_str().into(),
+            destination: self.destination_service.as_str().into(),
+        }
     }
 }
 
 impl Decisions {
+    /// Counts here, and for the control plane by the minute if `up` is given.
+    pub fn new(up: Option<(Reporter, fn() -> SystemTime)>) -> Self {
+        Self { counts: Family::default(), callers: Arc::new(LabelValues::new(CALLERS_MAX)), up }
+    }
+
     /// Registers the counter.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("strait_decisions", "Decisions of access policies", self.counts.clone());
@@ -61,27 +75,32 @@ impl Decisions {
             destination_service: destination(place),
             protocol: protocol(facts),
         };
-        let main = match &judgement.verdict {
-            Verdict::Granted(Grant::Rule { policy, rule, .. }) => {
-                labels("granted", "enforce", "", &policy.to_string(), rule)
-            }
-            Verdict::Granted(Grant::Default) => labels("granted", "enforce", "Default", "", ""),
-            Verdict::Refused(denial) => {
-                let policy = denial.policy.as_ref().map(|(policy, _)| policy.to_string()).unwrap_or_default();
-                let rule = denial.rule.as_deref().unwrap_or_default();
-                labels("refused", "enforce", denial.reason.name(), &policy, rule)
+        let count = |labels: Labels, verdict| {
+            self.counts.get_or_create(&labels).inc();
+            if let Some((reporter, now)) = &self.up {
+                reporter.decided(labels.key(verdict), now());
             }
         };
-        self.counts.get_or_create(&main).inc();
+        match &judgement.verdict {
+            access::Verdict::Granted(Grant::Rule { policy, rule, .. }) => {
+                count(labels("granted", "enforce", "", &policy.to_string(), rule), Verdict::Granted);
+            }
+            access::Verdict::Granted(Grant::Default) => {
+                count(labels("granted", "enforce", "Default", "", ""), Verdict::Granted);
+            }
+            access::Verdict::Refused(denial) => {
+                let policy = denial.policy.as_ref().map(|(policy, _)| policy.to_string()).unwrap_or_default();
+                let rule = denial.rule.as_deref().unwrap_or_default();
+                count(labels("refused", "enforce", denial.reason.name(), &policy, rule), Verdict::Refused);
+            }
+        }
         for shadow in &judgement.shadows {
-            let (verdict, reason) = match &shadow.denial {
-                Some(denial) => ("refused", denial.reason.name()),
-                None => ("granted", ""),
+            let (verdict, reason, up) = match &shadow.denial {
+                Some(denial) => ("refused", denial.reason.name(), Verdict::WouldRefuse),
+                None => ("granted", "", Verdict::WouldGrant),
             };
             let rule = shadow.rule.as_deref().unwrap_or_default();
-            self.counts
-                .get_or_create(&labels(verdict, "audit", reason, &shadow.policy.to_string(), rule))
-                .inc();
+            count(labels(verdict, "audit", reason, &shadow.policy.to_string(), rule), up);
         }
     }
 

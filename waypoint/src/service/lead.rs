@@ -54,7 +54,7 @@ impl Led {
             .map(|it| Place::Listener { gateway: it.gateway.clone(), listener: it.name.clone() })
             .collect();
         places.extend(self.route.clone().map(Place::Route));
-        places.push(Place::Service { service: addressed.service.clone(), port: addressed.port });
+        places.push(addressed.place());
         if let Backend::Agent(backend) = &self.backend {
             places.push(Place::Agent(backend.name.clone()));
         }
@@ -62,7 +62,7 @@ impl Led {
     }
 }
 
-/// Finds the rule of a request, and of its backends one by weight.
+/// Finds the rule of a request, and of its backends the one where its session lives, else one by weight.
 ///
 /// # Errors
 /// When routes are attached and none matches, or what was addressed is not there.
@@ -71,6 +71,7 @@ pub(crate) fn lead(
     addressed: &ServicePort,
     http: &HttpFacts,
     query: Option<&str>,
+    begun_at: Option<&BackendTarget>,
     chance: u64,
 ) -> Result<Led, Denial> {
     // What was addressed may have gone since the stream came.
@@ -98,8 +99,11 @@ pub(crate) fn lead(
     if led.broken.is_some() || rule.plan.answers() {
         return Ok(led);
     }
+    // A session ends when its backend is no longer led to, and not before.
+    let stays =
+        |target: &BackendTarget| rule.backends.iter().position(|it| it.weight > 0 && it.target == *target);
     let weights = rule.backends.iter().map(|backend| backend.weight);
-    let Some(index) = balance::pick(weights, chance) else {
+    let Some(index) = begun_at.and_then(stays).or_else(|| balance::pick(weights, chance)) else {
         return Ok(Led { broken: Some(nowhere("the rule has no backend with a weight".into())), ..led });
     };
     let chosen = &rule.backends[index];

@@ -1,0 +1,377 @@
+//! The program: joins the control plane, keeps its certificate, serves, and ends.
+//!
+//! *Flow*: ask for the own certificate and the configuration; when both say who we are and where, listen; then apply
+//! what comes. *Guarantees*: nothing is served before a whole checkpoint is held; what is refused by a swap is closed
+//! before the swap is acknowledged.
+
+mod control;
+mod follow;
+mod pages;
+
+use std::{
+    collections::BTreeSet,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use exchange::{Judge, Upstreams};
+use filters::Mirrors;
+use identity::{CertificateClient, Keeper, TokenFile};
+use mesh::{
+    Denial, Identity, Reason,
+    identity::IdentityError,
+    resource::{Reach, Workload},
+};
+use runtime::{
+    AccessLog, Drain, DrainWatch, Metrics, Readiness,
+    readiness::ReadyPart,
+    sealed::{SealedError, SealedFile, private_directory},
+};
+use transport::{Address, Credentials, Listener, Pool, drain::Tunnels, hbone};
+use wire::{
+    report::{Refusals, Reporter, Upward, UpwardConfig},
+    subscribe::{self, Announcement, Subscriber},
+};
+
+use self::follow::Follower;
+use crate::{
+    config::Config,
+    connections::Connections,
+    judge::Court,
+    listen,
+    own::Own,
+    report::{Decisions, Records, Report, Requests},
+    upstreams::{
+        Calls,
+        dial::{Dial, Tunnels as DialTunnels},
+    },
+    waypoint::Waypoint,
+    world::Worlds,
+};
+
+/// Refusals that are kept.
+const REFUSALS_MAX: usize = 1024;
+/// How often idle connections are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(15);
+/// Time between a failed attempt to listen and the next.
+const LISTEN_PAUSE: Duration = Duration::from_millis(500);
+/// The features that a waypoint enforces.
+const CAPABILITIES: [&str; 6] =
+    ["access/l4", "access/http", "access/mcp", "access/when", "routes/http", "origin"];
+/// Bytes of the key that seals sessions.
+const SESSION_KEY_BYTES: usize = 32;
+
+/// Why a waypoint cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It has no possible identity.
+    #[error("the Gateway's name makes no identity")]
+    Identity(#[from] IdentityError),
+    /// The state directory cannot be used.
+    #[error("the state directory cannot be used")]
+    State(#[from] SealedError),
+    /// The root certificates cannot be read.
+    #[error("the root certificates cannot be used: {0}")]
+    Root(String),
+    /// The access log cannot be opened.
+    #[error("the access log cannot be opened")]
+    AccessLog(#[source] io::Error),
+    /// A port cannot be listened on.
+    #[error("cannot listen at {at}")]
+    Listen {
+        /// Where.
+        at: SocketAddr,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
+    /// The session key cannot be used.
+    #[error("the session key cannot be used")]
+    SessionKey(#[source] mcp::session::KeyError),
+}
+
+/// What the parts of a running waypoint share.
+struct Shared {
+    config: Config,
+    identity: Identity,
+    worlds: Arc<Worlds>,
+    connections: Connections,
+    judge: Arc<dyn Judge>,
+    keeper: Keeper,
+    pool: Pool,
+    readiness: Readiness,
+    metrics: Metrics,
+    records: Records,
+    requests: Requests,
+    log: AccessLog,
+    tunnels: Tunnels,
+}
+
+/// Runs a waypoint until its drain is over. Whoever moves the drain decides when and how long.
+///
+/// # Errors
+/// When it cannot begin: what happens later is logged and tried again.
+pub async fn run(config: Config, drain: Drain) -> Result<(), RunError> {
+    let watch = drain.watch();
+    let identity = config.identity()?;
+    private_directory(&config.state)?;
+    let channel = control::channel(&config)?;
+    let log = AccessLog::start(&config.access_log).map_err(RunError::AccessLog)?;
+    let metrics = Metrics::new("waypoint", env!("CARGO_PKG_VERSION"));
+    let readiness = Readiness::new();
+    let serving = readiness.part("tunnels", "we were not told who we are and where");
+    let worlds = Arc::new(Worlds::default());
+    let reporter = Reporter::new();
+    let decisions = Decisions::new(Some((reporter.clone(), SystemTime::now)));
+    let judge: Arc<dyn Judge> = Arc::new(Court::new(Arc::clone(&worlds), decisions.clone()));
+    let sources = identity::Sources { now: Arc::new(SystemTime::now), chance: Arc::new(chance) };
+    let keeper = Keeper::new(identity::Config::default(), sources, Some(identity::Store::new(&config.state)));
+    keeper.set_wanted(&BTreeSet::from([identity.clone()]));
+    let name = format!("gateway/{}/{}", config.namespace, config.name);
+    let refusals = Refusals::new(name.as_str(), SystemTime::now(), REFUSALS_MAX, Some(reporter.clone()));
+    let shared = Arc::new(Shared {
+        identity,
+        worlds,
+        connections: Connections::default(),
+        judge,
+        keeper,
+        pool: Pool::new(transport::pool::Config::default()),
+        readiness,
+        metrics,
+        records: Records { refusals, now: SystemTime::now },
+        requests: Requests::default(),
+        log,
+        tunnels: Tunnels::default(),
+        config,
+    });
+    shared.metrics.register(|registry| {
+        decisions.register(registry);
+        shared.requests.register(registry);
+        shared.log.metrics().register(registry);
+        shared.keeper.metrics().register(registry);
+    });
+    let sealer = Arc::new(sealer(&shared.config)?);
+    pages::listen(&shared, &watch)?;
+
+    let bearer = control::bearer(&shared.config);
+    let announcement = Announcement {
+        node_id: name.clone(),
+        cluster: String::new(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        capabilities: CAPABILITIES.iter().map(|name| (*name).to_owned()).collect(),
+        seen_as_of: None,
+    };
+    let store = shared.config.state.join("resources");
+    let subscribe = subscribe::Config::new(announcement, Some(store), chance);
+    let backoff = subscribe.backoff;
+    let follower = Box::new(Follower::new(Arc::clone(&shared), reporter.clone()));
+    let part = shared.readiness.part("configuration", "nothing was received yet");
+    let (_asks, subscriber) =
+        Subscriber::new(subscribe, channel.clone(), bearer.clone(), follower, part, watch.clone());
+    let upward = UpwardConfig { run: format!("{:016x}", chance()), backoff, chance, now: SystemTime::now };
+    let upward = Upward::new(upward, reporter, channel.clone(), bearer);
+    let tokens = Arc::new(TokenFile(shared.config.token_file.clone()));
+    let certificates = CertificateClient::new(channel, tokens, shared.config.certificate_lifetime);
+
+    let mut ending = watch.clone();
+    tokio::select! {
+        () = subscriber.run() => {}
+        () = upward.run() => {}
+        () = shared.keeper.run(certificates, watch.clone()) => {}
+        () = watch_certificate(&shared) => {}
+        () = serve(&shared, serving, &sealer, &watch) => {}
+        () = ending.closing() => {}
+    }
+    // What is left has had its time.
+    shared.connections.close_all(&Denial::plain(Reason::Draining, "the waypoint ends"));
+    shared.tunnels.drain(Duration::ZERO).await;
+    shared.log.flush().await;
+    Ok(())
+}
+
+/// Any number.
+fn chance() -> u64 {
+    rand::random()
+}
+
+/// The key of sessions outlives the process, so that sessions do too.
+fn sealer(config: &Config) -> Result<mcp::Sealer, RunError> {
+    let file = SealedFile::new(config.state.join("sessions"), "session-key/1", SESSION_KEY_BYTES as u64);
+    // A key that cannot be read is as good as none: its sessions are lost, and nothing else.
+    let held = file.read().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the session key is made anew");
+        None
+    });
+    let key = match held {
+        Some(key) => key,
+        None => {
+            let key: [u8; SESSION_KEY_BYTES] = rand::random();
+            file.write(&key)?;
+            key.to_vec()
+        }
+    };
+    mcp::Sealer::new(&key, &[]).map_err(RunError::SessionKey)
+}
+
+/// Closes what runs when our certificate has ended and there is no other.
+async fn watch_certificate(shared: &Shared) {
+    let mut changes = shared.keeper.changes();
+    while let Some(change) = changes.next().await {
+        let ended = match change {
+            identity::Change::Identity { what, .. } => {
+                matches!(what, identity::What::Ended | identity::What::Forgotten)
+            }
+            identity::Change::Bundles => false,
+            identity::Change::Missed => shared.keeper.current(&shared.identity).is_err(),
+        };
+        if ended {
+            tracing::warn!("our certificate ended: everything is closed until there is another");
+            let denial = Denial::plain(Reason::CertificateEnded, "the waypoint's certificate ended");
+            shared.connections.close_all(&denial);
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
+/// Listens where the control plane says that we are, and serves.
+async fn serve(shared: &Arc<Shared>, part: ReadyPart, sealer: &Arc<mcp::Sealer>, drain: &DrainWatch) {
+    let mut serving: Option<(Own, SocketAddr, tokio::task::JoinHandle<()>)> = None;
+    loop {
+        let seen = shared.worlds.generation();
+        let place = ourselves(shared);
+        let same = match (&serving, &place) {
+            (Some((own, at, task)), Some((own_now, at_now))) => {
+                own == own_now && at == at_now && !task.is_finished()
+            }
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
+            if let Some((_, _, task)) = serving.take() {
+                // Only the listener ends; its tunnels go on.
+                task.abort();
+                part.pending("we are not where we were");
+            }
+            if let Some((own, at)) = place {
+                match begin(shared, &own, at, sealer, drain) {
+                    Ok(task) => {
+                        part.ready();
+                        serving = Some((own, at, task));
+                    }
+                    Err(error) => {
+                        let error = crate::upstreams::with_causes(&error);
+                        tracing::error!(%error, "cannot serve");
+                        part.pending(&error);
+                        tokio::time::sleep(LISTEN_PAUSE).await;
+                        continue;
+                    }
+                }
+            }
+        }
+        let mut drain = drain.clone();
+        tokio::select! {
+            () = shared.worlds.changed(seen) => {}
+            () = drain.draining() => {
+                if let Some((_, _, task)) = serving.take() {
+                    task.abort();
+                }
+                part.pending("the waypoint drains");
+                // GOAWAY; what runs goes on until the program says that it must close.
+                shared.tunnels.drain(Duration::MAX).await;
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+/// Which workload we are, and where we listen.
+fn ourselves(shared: &Shared) -> Option<(Own, SocketAddr)> {
+    let world = shared.worlds.load();
+    let service = shared.config.service();
+    let mut found: Vec<&Arc<Workload>> =
+        world.snapshot.endpoints(&service).filter(|workload| workload.identity == shared.identity).collect();
+    found.sort_by(|one, two| one.uid.cmp(&two.uid));
+    let workload = found.first()?;
+    let Reach::Tunnel(address) = &workload.reach else { return None };
+    let own = Own { uid: workload.uid.clone(), identity: shared.identity.clone() };
+    Some((own, SocketAddr::new(address.ip(), shared.config.hbone_bind_port)))
+}
+
+fn begin(
+    shared: &Arc<Shared>,
+    own: &Own,
+    at: SocketAddr,
+    sealer: &Arc<mcp::Sealer>,
+    drain: &DrainWatch,
+) -> Result<tokio::task::JoinHandle<()>, RunError> {
+    let listener = Listener::bind(&Address::Tcp(at)).map_err(|cause| RunError::Listen { at, cause })?;
+    let own = Arc::new(own.clone());
+    let credentials: Arc<dyn Credentials> = Arc::new(shared.keeper.clone());
+    let connect_timeout = shared.config.upstreams.connect_timeout;
+    let dial: Arc<dyn Dial> = Arc::new(DialTunnels::new(
+        Arc::clone(&own),
+        shared.pool.clone(),
+        Arc::clone(&credentials),
+        connect_timeout,
+    ));
+    let calls = Arc::new(Calls::new(
+        shared.config.upstreams.clone(),
+        Arc::clone(&own),
+        Arc::clone(&shared.worlds),
+        Arc::clone(&shared.judge),
+        Arc::clone(&dial),
+        chance,
+    ));
+    let upstreams: Arc<dyn Upstreams> = Arc::clone(&calls) as Arc<dyn Upstreams>;
+    let waypoint = Arc::new(Waypoint {
+        limits: shared.config.limits.clone(),
+        own,
+        worlds: Arc::clone(&shared.worlds),
+        connections: shared.connections.clone(),
+        judge: Arc::clone(&shared.judge),
+        register: Arc::new(shared.records.clone()),
+        mirrors: Mirrors::new(Arc::clone(&upstreams)),
+        upstreams,
+        dial,
+        mcp: mcp::Mcp::new(mcp::Config::default(), Arc::clone(sealer)),
+        report: Report {
+            log: Some(shared.log.clone()),
+            requests: shared.requests.clone(),
+            worlds: Arc::clone(&shared.worlds),
+            now: SystemTime::now,
+        },
+        chance,
+        now: SystemTime::now,
+    });
+    let accept = listen::accept(
+        waypoint,
+        Arc::new(listener),
+        credentials,
+        hbone::Limits::default(),
+        shared.tunnels.clone(),
+        drain.clone(),
+    );
+    let tidy = tidy(calls, Arc::clone(&shared.worlds));
+    Ok(tokio::spawn(async move {
+        tokio::select! {
+            () = accept => {}
+            () = tidy => {}
+        }
+    }))
+}
+
+/// Drops connections that are idle for too long, and all that are kept when trust changed.
+async fn tidy(calls: Arc<Calls>, worlds: Arc<Worlds>) {
+    let mut trust = worlds.trust();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP_INTERVAL) => calls.pool().sweep(),
+            changed = trust.changed() => match changed {
+                Ok(()) => calls.pool().clear(),
+                Err(_) => return,
+            },
+        }
+    }
+}
