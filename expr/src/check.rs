@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, operators};
+use cel::common::ast::{
+    CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SelectExpr, operators,
+};
 
 /// Longest condition, in bytes.
 pub const EXPRESSION_BYTES_MAX: usize = 4 * 1024;
@@ -155,21 +157,7 @@ impl<'a> Checker<'a> {
                 Expr::Select(inner) if is_arguments(inner) => self.argument(&select.field),
                 _ => self.visit(&select.operand, depth)?,
             },
-            Expr::Call(call) => {
-                self.call(&call.func_name, &call.args)?;
-                // An argument that is named in the text, by `arguments["name"]`.
-                if let ("_[_]", [operand, key]) = (call.func_name.as_str(), call.args.as_slice())
-                    && let (Expr::Select(select), Expr::Literal(LiteralValue::String(name))) =
-                        (&operand.expr, &key.expr)
-                    && is_arguments(select)
-                {
-                    self.argument(name.inner());
-                    return Ok(());
-                }
-                for part in call.target.iter().map(|target| &**target).chain(&call.args) {
-                    self.visit(part, depth)?;
-                }
-            }
+            Expr::Call(call) => self.call(call, depth)?,
             Expr::List(list) => {
                 for element in &list.elements {
                     self.visit(element, depth)?;
@@ -177,32 +165,52 @@ impl<'a> Checker<'a> {
             }
             Expr::Map(map) => {
                 for entry in &map.entries {
-                    match &entry.expr {
-                        EntryExpr::MapEntry(entry) => {
-                            self.visit(&entry.key, depth)?;
-                            self.visit(&entry.value, depth)?;
-                        }
-                        EntryExpr::StructField(_) => {
-                            return Err(self.refuse("", "messages cannot be made here"));
-                        }
-                    }
+                    let EntryExpr::MapEntry(entry) = &entry.expr else {
+                        return Err(self.refuse("", "messages cannot be made here"));
+                    };
+                    self.visit(&entry.key, depth)?;
+                    self.visit(&entry.value, depth)?;
                 }
             }
             Expr::Struct(made) => return Err(self.refuse(&made.type_name, "messages cannot be made here")),
-            Expr::Comprehension(comprehension) => {
-                self.reads.conjunction = false;
-                if !self.bound.is_empty() {
-                    return Err(self.refuse(&comprehension.iter_var, "one loop cannot stand inside another"));
-                }
-                self.visit(&comprehension.iter_range, depth)?;
-                self.bound = vec![&comprehension.iter_var, &comprehension.accu_var];
-                self.bound.extend(comprehension.iter_var2.as_deref());
-                let parts = [&comprehension.accu_init, &comprehension.loop_cond, &comprehension.loop_step];
-                for part in parts.into_iter().chain([&comprehension.result]) {
-                    self.visit(part, depth)?;
-                }
-                self.bound.clear();
-            }
+            Expr::Comprehension(comprehension) => self.comprehension(comprehension, depth)?,
+        }
+        Ok(())
+    }
+
+    fn comprehension(
+        &mut self,
+        comprehension: &'a ComprehensionExpr,
+        depth: usize,
+    ) -> Result<(), CompileError> {
+        self.reads.conjunction = false;
+        if !self.bound.is_empty() {
+            return Err(self.refuse(&comprehension.iter_var, "one loop cannot stand inside another"));
+        }
+        self.visit(&comprehension.iter_range, depth)?;
+        self.bound = vec![&comprehension.iter_var, &comprehension.accu_var];
+        self.bound.extend(comprehension.iter_var2.as_deref());
+        let parts = [&comprehension.accu_init, &comprehension.loop_cond, &comprehension.loop_step];
+        for part in parts.into_iter().chain([&comprehension.result]) {
+            self.visit(part, depth)?;
+        }
+        self.bound.clear();
+        Ok(())
+    }
+
+    fn call(&mut self, call: &'a CallExpr, depth: usize) -> Result<(), CompileError> {
+        self.function(&call.func_name, &call.args)?;
+        // An argument that is named in the text, by `arguments["name"]`.
+        if let (operators::INDEX, [operand, key]) = (call.func_name.as_str(), call.args.as_slice())
+            && let (Expr::Select(select), Expr::Literal(LiteralValue::String(name))) =
+                (&operand.expr, &key.expr)
+            && is_arguments(select)
+        {
+            self.argument(name.inner());
+            return Ok(());
+        }
+        for part in call.target.iter().map(|target| &**target).chain(&call.args) {
+            self.visit(part, depth)?;
         }
         Ok(())
     }
@@ -243,7 +251,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn call(&mut self, name: &str, arguments: &[IdedExpr]) -> Result<(), CompileError> {
+    fn function(&mut self, name: &str, arguments: &[IdedExpr]) -> Result<(), CompileError> {
         if !FUNCTIONS.contains(&name) {
             return Err(self.refuse(name, format!("there is no function {name}")));
         }
@@ -289,6 +297,6 @@ impl<'a> Checker<'a> {
     }
 }
 
-fn is_arguments(select: &cel::common::ast::SelectExpr) -> bool {
+fn is_arguments(select: &SelectExpr) -> bool {
     select.field == "arguments" && matches!(&select.operand.expr, Expr::Ident(root) if root == "mcp")
 }

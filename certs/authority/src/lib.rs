@@ -12,6 +12,7 @@ mod certificate;
 pub mod csr;
 pub mod entitlement;
 mod limits;
+mod revocation;
 pub mod root;
 pub mod rotation;
 pub mod serve;

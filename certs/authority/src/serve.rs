@@ -29,8 +29,9 @@ use crate::{
     csr::{self, CSR_BYTES_MAX, CsrError, PublicKey},
     entitlement::{self, Bearer, Placement, Refusal},
     limits::Limits,
+    revocation::Revocations,
     root::{Root, certificate_pem},
-    sign::{self, Issued, Serial, SignError},
+    sign::{self, Issued, Leaf, Serial, SignError},
 };
 
 pub use crate::limits::Config as LimitsConfig;
@@ -98,7 +99,7 @@ impl fmt::Debug for Sources {
 #[derive(Debug)]
 pub struct Roots {
     signing: Root,
-    chain_end_pem: String,
+    trusted_pem: String,
     trusted: Vec<Vec<u8>>,
 }
 
@@ -111,8 +112,8 @@ impl Roots {
                 trusted.push(root);
             }
         }
-        let chain_end_pem = trusted.iter().map(|root| certificate_pem(root)).collect();
-        Self { signing, chain_end_pem, trusted }
+        let trusted_pem = trusted.iter().map(|root| certificate_pem(root)).collect();
+        Self { signing, trusted_pem, trusted }
     }
 
     /// The root that signs.
@@ -123,6 +124,11 @@ impl Roots {
     /// Every root that is to be believed, DER.
     pub fn trusted(&self) -> &[Vec<u8>] {
         &self.trusted
+    }
+
+    /// The same as one PEM text: the last element of an answer's chain.
+    pub fn trusted_pem(&self) -> &str {
+        &self.trusted_pem
     }
 }
 
@@ -222,6 +228,7 @@ pub struct Authority<C, P> {
     placement: P,
     roots: RwLock<Arc<Roots>>,
     limits: Mutex<Limits>,
+    revocations: Mutex<Revocations>,
     at_once: Semaphore,
     metrics: AuthorityMetrics,
 }
@@ -237,6 +244,7 @@ impl<C: Callers, P: Placement> Authority<C, P> {
             placement,
             roots: RwLock::new(Arc::new(roots)),
             limits: Mutex::new(Limits::new(config.limits)),
+            revocations: Mutex::default(),
             at_once: Semaphore::new(config.requests_at_once_max),
             metrics: AuthorityMetrics::default(),
         };
@@ -265,6 +273,12 @@ impl<C: Callers, P: Placement> Authority<C, P> {
         self.show_root_end();
     }
 
+    /// Takes note that the certificates of an identity issued before a time were revoked, so that the next one is not.
+    pub fn revoked(&self, identity: &Identity, issued_before: SystemTime) {
+        let now = (self.sources.now)();
+        self.revocations.lock().record(identity, issued_before, self.config.sign.skew, now);
+    }
+
     /// Signs for the control plane itself, in whose process this runs: no caller, no placement, the same bounds.
     ///
     /// # Errors
@@ -277,7 +291,9 @@ impl<C: Callers, P: Placement> Authority<C, P> {
     ) -> Result<(Issued, Arc<Roots>), SignError> {
         let roots = self.roots();
         let (now, serial) = ((self.sources.now)(), Serial::from_random((self.sources.random)()));
-        let issued = sign::leaf(&self.config.sign, &roots.signing, identity, key, asked, now, serial)?;
+        let earliest = self.revocations.lock().earliest(identity);
+        let wanted = Leaf { identity, key, lifetime: asked, earliest };
+        let issued = sign::leaf(&self.config.sign, &roots.signing, &wanted, now, serial)?;
         Ok((issued, roots))
     }
 
@@ -304,7 +320,7 @@ impl<C: Callers, P: Placement> Authority<C, P> {
         entitlement::decide(&self.trust_domain, &bearer, &requested, &self.placement)?;
         let (issued, roots) = self.issue_own(&requested, &csr.public_key, asked)?;
         tracing::info!(%bearer, identity = %requested, serial = issued.serial.text(), "issued a certificate");
-        Ok(IstioCertificateResponse { cert_chain: vec![issued.certificate_pem, roots.chain_end_pem.clone()] })
+        Ok(IstioCertificateResponse { cert_chain: vec![issued.certificate_pem, roots.trusted_pem.clone()] })
     }
 
     fn show_root_end(&self) {

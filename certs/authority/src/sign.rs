@@ -88,19 +88,31 @@ pub enum SignError {
     Clock,
 }
 
-/// Signs a leaf for an identity and a key.
+/// What is signed.
+#[derive(Debug, Clone, Copy)]
+pub struct Leaf<'a> {
+    /// Whose certificate it is.
+    pub identity: &'a Identity,
+    /// For which key.
+    pub key: &'a PublicKey,
+    /// How long it was asked to live, if it was.
+    pub lifetime: Option<Duration>,
+    /// It begins no earlier, for what began earlier was revoked.
+    pub earliest: Option<SystemTime>,
+}
+
+/// Signs a leaf.
 ///
 /// # Errors
 /// When the root cannot or must not sign it.
 pub fn leaf(
     config: &Config,
     root: &Root,
-    identity: &Identity,
-    key: &PublicKey,
-    asked: Option<Duration>,
+    wanted: &Leaf<'_>,
     now: SystemTime,
     serial: Serial,
 ) -> Result<Issued, SignError> {
+    let identity = wanted.identity;
     if identity.trust_domain() != root.trust_domain() {
         let root = root.trust_domain().clone();
         return Err(SignError::OtherTrustDomain { root, identity: identity.clone() });
@@ -112,8 +124,9 @@ pub fn leaf(
         return Err(ended());
     }
     let longest = config.lifetime_max.min(LIFETIME_MOST);
-    let lifetime = asked.unwrap_or(longest).min(longest);
-    let not_before = now.checked_sub(config.skew).unwrap_or(now).max(root.not_before());
+    let lifetime = wanted.lifetime.unwrap_or(longest).min(longest);
+    let earliest = wanted.earliest.map_or(root.not_before(), |earliest| earliest.max(root.not_before()));
+    let not_before = now.checked_sub(config.skew).unwrap_or(now).max(earliest).min(now);
     let not_after = now.checked_add(lifetime).ok_or(SignError::Clock)?.min(root.not_after());
 
     let making = |cause| SignError::Making(identity.clone(), cause);
@@ -128,7 +141,7 @@ pub fn leaf(
     params.extended_key_usages =
         vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.use_authority_key_identifier_extension = true;
-    let certificate = params.signed_by(key, root.issuer()).map_err(making)?;
+    let certificate = params.signed_by(wanted.key, root.issuer()).map_err(making)?;
     Ok(Issued {
         certificate_der: certificate.der().to_vec(),
         certificate_pem: certificate.pem(),
@@ -163,15 +176,32 @@ mod tests {
     }
 
     fn sign(asked: Option<Duration>, now: SystemTime) -> Result<Issued, SignError> {
-        leaf(
-            &Config::default(),
-            &root(),
-            &"spiffe://east/ns/a/sa/b".parse().unwrap(),
-            &key(),
-            asked,
-            now,
-            SERIAL,
-        )
+        sign_from(None, asked, now)
+    }
+
+    fn sign_from(
+        earliest: Option<SystemTime>,
+        lifetime: Option<Duration>,
+        now: SystemTime,
+    ) -> Result<Issued, SignError> {
+        let identity = "spiffe://east/ns/a/sa/b".parse().unwrap();
+        let wanted = Leaf { identity: &identity, key: &key(), lifetime, earliest };
+        leaf(&Config::default(), &root(), &wanted, now, SERIAL)
+    }
+
+    #[test]
+    fn a_leaf_begins_no_earlier_than_its_revocation_and_no_later_than_now() {
+        let skew = Config::default().skew;
+        // (revoked before, begins)
+        let cases = [
+            (at(1000) - skew - Duration::from_secs(1), at(1000) - skew),
+            (at(990), at(990)),
+            (at(1000), at(1000)),
+            (at(1001), at(1000)),
+        ];
+        for (earliest, begins) in cases {
+            assert_eq!(sign_from(Some(earliest), None, at(1000)).unwrap().not_before, begins, "{earliest:?}");
+        }
     }
 
     #[test]
@@ -233,7 +263,8 @@ mod tests {
     #[test]
     fn a_root_signs_its_own_trust_domain_only() {
         let west = "spiffe://west/ns/a/sa/b".parse().unwrap();
-        let signed = leaf(&Config::default(), &root(), &west, &key(), None, at(1000), SERIAL);
+        let wanted = Leaf { identity: &west, key: &key(), lifetime: None, earliest: None };
+        let signed = leaf(&Config::default(), &root(), &wanted, at(1000), SERIAL);
         assert!(matches!(signed, Err(SignError::OtherTrustDomain { .. })));
     }
 

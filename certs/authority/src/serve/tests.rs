@@ -228,3 +228,17 @@ async fn other_roots_sign_from_when_they_are_set() {
     let (_, signing) = X509Certificate::from_der(&der).unwrap();
     assert!(leaf.verify_signature(Some(signing.public_key())).is_ok());
 }
+
+#[tokio::test]
+async fn a_certificate_after_a_revocation_is_not_revoked() {
+    let authority = authority(Config::default());
+    authority.revoked(&WAYPOINT.parse().unwrap(), now() - Duration::from_secs(10));
+    for (token, named, begins) in
+        [("waypoint", None, 1_799_999_990), ("node-a", Some(PLANNER), 1_799_999_880)]
+    {
+        let answer = authority.create_certificate(request(token, named, None)).await.unwrap().into_inner();
+        let leaf = CertificateDer::from_pem_slice(answer.cert_chain[0].as_bytes()).unwrap();
+        let (_, leaf) = X509Certificate::from_der(&leaf).unwrap();
+        assert_eq!(leaf.validity().not_before.timestamp(), begins);
+    }
+}
