@@ -66,6 +66,13 @@ impl Mcp {
         Self { config, sealer }
     }
 
+    /// Where a request belongs by the session that it names, so that a rule with several backends leads it where
+    /// the session lives. Only a hint: whose session it is, is checked when it is answered.
+    pub fn begun_at(&self, headers: &HeaderMap) -> Option<BackendTarget> {
+        let token = headers.get(&SESSION)?.to_str().ok()?;
+        self.sealer.open(token).map(|session| session.target)
+    }
+
     async fn answer(&self, exchange: &mut Exchange, upstreams: &dyn Upstreams) -> Response {
         let opening = opening::of(&mut exchange.request, self.config.body_bytes_max).await;
         let opened = match &*opening.0 {
@@ -81,7 +88,7 @@ impl Mcp {
             Ok(target) => target,
             Err(reason) => return self.no_answer(exchange, opened, &CallError::Unresolved(reason)),
         };
-        let session = match self.session(exchange, opened, &target) {
+        let session = match self.session(exchange, opened) {
             Ok(session) => session,
             Err(rejection) => return refusal::rejected(&Scope::of(exchange), &rejection, None),
         };
@@ -104,23 +111,18 @@ impl Mcp {
         if let Err(denial) = judge_more(&scope, opened) {
             return refusal::refused(&scope, opened, &denial);
         }
-        self.pass(exchange, opened, &target, session, reply).await
+        self.pass(exchange, opened, session, reply).await
     }
 
     /// The session that a request names, if it is the caller's, of this target and this route.
-    fn session(
-        &self,
-        exchange: &Exchange,
-        opened: &Opened,
-        target: &Target,
-    ) -> Result<Option<Session>, Rejection> {
+    fn session(&self, exchange: &Exchange, opened: &Opened) -> Result<Option<Session>, Rejection> {
         let token = match &opened.head.session {
             Some(token) if opened.era() == Era::Sessions => token,
             _ => return Ok(None),
         };
         let session = self.sealer.open(token).ok_or_else(|| unknown_session(opened))?;
         let own = session.principal == Scope::of(exchange).principal()
-            && session.target == target_name(&target.backend)
+            && session.target == exchange.backend.target()
             && session.route == exchange.route.as_ref().map(ToString::to_string)
             && exchange.pin.as_ref().is_none_or(|pin| *pin == session.endpoint);
         if own { Ok(Some(session)) } else { Err(unknown_session(opened)) }
@@ -131,12 +133,11 @@ impl Mcp {
         &self,
         exchange: &Exchange,
         opened: &Opened,
-        target: &Target,
         session: Option<Session>,
         reply: Reply,
     ) -> Response {
         let Reply { mut response, endpoint } = reply;
-        if let Err(text) = self.seal(exchange, opened, target, session, endpoint, response.headers_mut()) {
+        if let Err(text) = self.seal(exchange, opened, session, endpoint, response.headers_mut()) {
             return self.bad_answer(exchange, opened, text);
         }
         let request = opened.message.as_ref().and_then(Message::request_id).cloned();
@@ -191,7 +192,6 @@ impl Mcp {
         &self,
         exchange: &Exchange,
         opened: &Opened,
-        target: &Target,
         session: Option<Session>,
         endpoint: WorkloadUid,
         headers: &mut HeaderMap,
@@ -210,7 +210,7 @@ impl Mcp {
             _ => {
                 let session = Session {
                     principal: Scope::of(exchange).principal(),
-                    target: target_name(&target.backend),
+                    target: exchange.backend.target(),
                     route: exchange.route.as_ref().map(ToString::to_string),
                     endpoint,
                     upstream: upstream.to_owned(),
@@ -307,14 +307,6 @@ fn target(backend: &Backend) -> Result<Target, Arc<str>> {
                 _ => Err("federation of several servers is not built".into()),
             }
         }
-    }
-}
-
-fn target_name(target: &BackendTarget) -> String {
-    match target {
-        BackendTarget::Service { service, port } => format!("service {service}:{port}"),
-        BackendTarget::Agent(name) => format!("backend {name}"),
-        BackendTarget::Broken(reason) => format!("broken {reason}"),
     }
 }
 

@@ -6,7 +6,7 @@
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use mesh::names::WorkloadUid;
+use mesh::{names::WorkloadUid, resource::BackendTarget};
 use serde::{Deserialize, Serialize};
 
 /// How long a server's own session id may be, in bytes.
@@ -24,9 +24,9 @@ pub struct Session {
     /// Whose it is.
     #[serde(rename = "p")]
     pub principal: String,
-    /// Which backend it was opened at.
+    /// Which backend it was opened at, of those that the route leads to.
     #[serde(rename = "t")]
-    pub target: String,
+    pub target: BackendTarget,
     /// The route that led there.
     #[serde(rename = "r")]
     pub route: Option<String>,
@@ -110,12 +110,20 @@ fn key(bytes: &[u8]) -> Result<LessSafeKey, KeyError> {
 
 #[cfg(test)]
 mod tests {
+    use mesh::names::ServiceKey;
+
     use super::*;
 
     fn session() -> Session {
         Session {
             principal: "spiffe://east/ns/agents/sa/planner".into(),
-            target: "shop/tools.shop.svc.cluster.local:80".into(),
+            target: BackendTarget::Service {
+                service: ServiceKey {
+                    namespace: "shop".into(),
+                    hostname: "tools.shop.svc.cluster.local".into(),
+                },
+                port: 80,
+            },
             route: Some("HTTPRoute/shop/tools".into()),
             endpoint: "west/strait.dev/MeshWorkload/shop/tools-1".into(),
             upstream: "0123456789abcdef".into(),

@@ -83,6 +83,16 @@ async fn to_others_it_does_not_exist() {
 }
 
 #[tokio::test]
+async fn it_says_where_it_began() {
+    let world = world();
+    let token = token(&world).await;
+    let request = with(&token, call("search", json!({})));
+    assert_eq!(world.responder.begun_at(request.headers()), Some(world.backend.target()));
+    assert_eq!(world.responder.begun_at(with("upstream-1", call("search", json!({}))).headers()), None);
+    assert_eq!(world.responder.begun_at(call("search", json!({})).headers()), None);
+}
+
+#[tokio::test]
 async fn a_session_whose_endpoint_is_gone_is_begun_anew() {
     let token = token(&world()).await;
     let world = World::new(|_, _| Err(CallError::PinGone("west/MeshWorkload/shop/tools-1".into())));
