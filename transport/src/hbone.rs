@@ -4,14 +4,16 @@
 
 pub(crate) mod carrier;
 pub(crate) mod client;
+pub mod connect;
 pub mod head;
 pub(crate) mod keepalive;
 pub mod server;
 
 use std::time::{Duration, SystemTime};
 
+pub use connect::{Connect, RefusalStatus};
 pub use head::{Authority, AuthorityError, ConnectHead, ConnectRequest, Origin, OriginField, ResponseHead};
-pub use server::{AcceptError, Connect, RefusalStatus, Terminated, TunnelHandle, accept};
+pub use server::{AcceptError, Terminated, TunnelHandle, accept};
 
 /// The port on which tunnels are accepted.
 pub const PORT: u16 = 15008;

@@ -150,7 +150,7 @@ fn is_of_the_connection(error: &io::Error) -> bool {
                 | libc::ENOTCONN
                 | libc::ETIMEDOUT
         )
-    ) || (error.raw_os_error() == Some(libc::EINVAL) && !cfg!(test))
+    )
 }
 
 fn is_exhaustion(error: &io::Error) -> bool {

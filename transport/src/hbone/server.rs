@@ -18,8 +18,8 @@ use h2::{
     Reason, RecvStream,
     server::{Connection, SendResponse},
 };
-use http::{Method, Request, Response, StatusCode};
-use tokio::time::timeout;
+use http::{Method, Request};
+use tokio::{sync::mpsc, time::timeout};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
@@ -29,9 +29,9 @@ use crate::{
         handshake::{self, HandshakeError},
     },
     hbone::{
-        Authority, ConnectHead, Limits, ResponseHead, STREAMS_MAX,
-        carrier::{Load, Slot, TunnelReader, TunnelWriter, to_io},
-        head::{DENIED, put},
+        ConnectHead, Limits, STREAMS_MAX,
+        carrier::{Load, to_io},
+        connect::{Connect, RefusalStatus, answer},
         keepalive::Keepalive,
     },
     stream::Stream,
@@ -57,11 +57,20 @@ pub enum AcceptError {
 /// A tunnel that arrived and whose peer is proven. Dropping it cuts it.
 #[derive(Debug)]
 pub struct Terminated {
+    requests: mpsc::Receiver<Connect>,
+    peer: Arc<VerifiedPeer>,
+    address: Option<SocketAddr>,
+    handle: TunnelHandle,
+    load: Arc<Load>,
+}
+
+/// Moves a tunnel's bytes and takes its requests.
+#[derive(Debug)]
+struct Driver {
     connection: Connection<TlsStream<Stream>, Bytes>,
     keepalive: Option<Keepalive>,
     peer: Arc<VerifiedPeer>,
     path: Vec<Arc<VerifiedPeer>>,
-    address: Option<SocketAddr>,
     handle: TunnelHandle,
     load: Arc<Load>,
     streams_seen_max: u32,
@@ -83,29 +92,6 @@ struct Control {
     resets: AtomicU32,
     waker: AtomicWaker,
     ended: CancellationToken,
-}
-
-/// A request to open a stream. Dropping it unanswered refuses it with 503.
-#[derive(Debug)]
-pub struct Connect {
-    /// Where it wants to go.
-    pub authority: Authority,
-    /// What else it says.
-    pub head: ConnectHead,
-    path: Vec<Arc<VerifiedPeer>>,
-    open: Option<(SendResponse<Bytes>, RecvStream, Slot)>,
-    control: TunnelHandle,
-}
-
-/// With what a CONNECT is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RefusalStatus {
-    /// 400: the request is not understood or not for this listener.
-    BadRequest,
-    /// 401: policy.
-    Denied,
-    /// 503: nobody to serve it.
-    Unavailable,
 }
 
 /// Makes a tunnel of a connection: TLS in the credential's name, the peer's proof, HTTP/2. The connection may itself
@@ -150,20 +136,23 @@ async fn shake_hands(
     let keepalive =
         connection.ping_pong().map(|pings| Keepalive::new(pings, limits.ping_interval, limits.ping_timeout));
     let ends = credential.own().not_after.min(peer.not_after);
-    Ok(Terminated {
+    let (handle, load) = (TunnelHandle(Arc::default()), Arc::new(Load::default()));
+    let driver = Driver {
         connection,
         keepalive,
-        peer,
+        peer: peer.clone(),
         path,
-        address,
-        handle: TunnelHandle(Arc::default()),
-        load: Arc::default(),
+        handle: handle.clone(),
+        load: load.clone(),
         streams_seen_max: 0,
         limits: limits.clone(),
         ends,
         draining: false,
         flooded: false,
-    })
+    };
+    let (sender, requests) = mpsc::channel(limits.streams.clamp(1, STREAMS_MAX) as usize);
+    tokio::spawn(driver.run(sender));
+    Ok(Terminated { requests, peer, address, handle, load })
 }
 
 impl From<HandshakeError> for AcceptError {
@@ -192,15 +181,38 @@ impl Terminated {
         self.load.streams()
     }
 
-    /// Drives the tunnel and yields its next request; `None` when it has ended. It must be polled as long as streams
-    /// of it are in use: nothing else moves their bytes. Requests that are not CONNECT or name no authority are
-    /// answered here. May be dropped and called again.
+    /// The tunnel's next request; `None` when it has ended. Requests that are not CONNECT or name no authority were
+    /// answered already. The bytes of open streams move whether this is awaited or not.
     pub async fn next(&mut self) -> Option<Connect> {
-        let next = poll_fn(|cx| self.poll_next(cx)).await;
-        if next.is_none() {
-            self.handle.0.ended.cancel();
+        self.requests.recv().await
+    }
+
+    /// Steers the tunnel from elsewhere.
+    pub fn handle(&self) -> TunnelHandle {
+        self.handle.clone()
+    }
+
+    /// As [`TunnelHandle::drain`].
+    pub fn drain(&self) {
+        self.handle.drain();
+    }
+
+    /// As [`TunnelHandle::refuse_new_streams`].
+    pub fn refuse_new_streams(&self) {
+        self.handle.refuse_new_streams();
+    }
+}
+
+impl Driver {
+    async fn run(mut self, requests: mpsc::Sender<Connect>) {
+        while let Some(connect) = poll_fn(|cx| self.poll_next(cx)).await {
+            // There is room for as many as may be open; who resets and asks again, faster than they are taken, is
+            // refused. When nobody takes them any more the tunnel was cut.
+            if let Err(mpsc::error::TrySendError::Full(connect)) = requests.try_send(connect) {
+                connect.refuse(RefusalStatus::Unavailable, None);
+            }
         }
-        next
+        self.handle.0.ended.cancel();
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Connect>> {
@@ -292,26 +304,11 @@ impl Terminated {
             self.connection.graceful_shutdown();
         }
     }
-
-    /// Steers the tunnel from elsewhere.
-    pub fn handle(&self) -> TunnelHandle {
-        self.handle.clone()
-    }
-
-    /// As [`TunnelHandle::drain`].
-    pub fn drain(&self) {
-        self.handle.drain();
-    }
-
-    /// As [`TunnelHandle::refuse_new_streams`].
-    pub fn refuse_new_streams(&self) {
-        self.handle.refuse_new_streams();
-    }
 }
 
 impl Drop for Terminated {
     fn drop(&mut self) {
-        self.handle.0.ended.cancel();
+        self.handle.cut();
     }
 }
 
@@ -344,93 +341,15 @@ impl TunnelHandle {
     }
 
     /// Counts a stream that the peer reset before we answered.
-    fn unanswered(&self) {
+    pub(super) fn unanswered(&self) {
         self.0.resets.fetch_add(1, Ordering::AcqRel);
         self.0.waker.wake();
     }
 
     /// Counts one that it let live.
-    fn answered(&self) {
+    pub(super) fn answered(&self) {
         let less = |count: u32| Some(count.saturating_sub(1));
         // It cannot fail: `less` always gives a value.
         let _ = self.0.resets.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
-    }
-}
-
-impl Connect {
-    /// Who asks: the peer of the tunnel.
-    pub fn peer(&self) -> Option<&Arc<VerifiedPeer>> {
-        self.path.last()
-    }
-
-    /// Answers 200 and opens the stream.
-    ///
-    /// # Errors
-    /// When the peer has gone meanwhile.
-    pub fn accept(mut self, head: ResponseHead) -> io::Result<Stream> {
-        let Some((mut respond, frames, slot)) = self.open.take() else {
-            return Err(io::ErrorKind::NotConnected.into());
-        };
-        let mut response = Response::new(());
-        head.write(response.headers_mut());
-        match respond.send_response(response, false) {
-            Ok(writer) => {
-                self.control.answered();
-                let reader = TunnelReader::new(frames, slot.clone());
-                let path = std::mem::take(&mut self.path);
-                Ok(Stream::of_tunnel(reader, TunnelWriter::new(writer, slot), path, None))
-            }
-            Err(error) => {
-                self.control.unanswered();
-                Err(to_io(error))
-            }
-        }
-    }
-
-    /// Answers with a refusal; `denied` becomes `x-strait-denied`.
-    pub fn refuse(mut self, status: RefusalStatus, denied: Option<&str>) {
-        answer(self.open.take(), &self.control, status.into(), denied);
-    }
-
-    /// Waits until the peer takes its request back.
-    pub async fn withdrawn(&mut self) {
-        let Some((respond, _, _)) = &mut self.open else {
-            return;
-        };
-        let _ = poll_fn(|cx| respond.poll_reset(cx)).await;
-    }
-}
-
-impl Drop for Connect {
-    fn drop(&mut self) {
-        answer(self.open.take(), &self.control, RefusalStatus::Unavailable.into(), None);
-    }
-}
-
-fn answer(
-    open: Option<(SendResponse<Bytes>, RecvStream, Slot)>,
-    control: &TunnelHandle,
-    status: StatusCode,
-    denied: Option<&str>,
-) {
-    let Some((mut respond, _, _)) = open else {
-        return;
-    };
-    let mut response = Response::new(());
-    *response.status_mut() = status;
-    put(response.headers_mut(), DENIED, denied);
-    match respond.send_response(response, true) {
-        Ok(_) => control.answered(),
-        Err(_) => control.unanswered(),
-    }
-}
-
-impl From<RefusalStatus> for StatusCode {
-    fn from(status: RefusalStatus) -> Self {
-        match status {
-            RefusalStatus::BadRequest => Self::BAD_REQUEST,
-            RefusalStatus::Denied => Self::UNAUTHORIZED,
-            RefusalStatus::Unavailable => Self::SERVICE_UNAVAILABLE,
-        }
     }
 }

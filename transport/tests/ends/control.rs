@@ -62,7 +62,8 @@ async fn a_client_proves_itself_when_it_must_or_may() {
     let client = rig.east.credential(CLIENT, &[&rig.east]);
     let stranger = Authority::new("west").credential("spiffe://west/a", &[&rig.east]);
     type Seen = Option<&'static str>;
-    let cases: [(ClientCertificates, Option<&Arc<Credential>>, Result<Seen, PeerError>); 8] = [
+    type Case<'a> = (ClientCertificates, Option<&'a Arc<Credential>>, Result<Seen, PeerError>);
+    let cases: [Case<'_>; 8] = [
         (ClientCertificates::None, None, Ok(None)),
         (ClientCertificates::None, Some(&client), Ok(None)),
         (ClientCertificates::Optional, None, Ok(None)),

@@ -199,6 +199,38 @@ async fn server_says_of_bytes(bytes: &'static [u8]) -> AcceptError {
 }
 
 #[tokio::test]
+async fn key_exchange_is_hybrid_where_the_peer_can_and_no_name_is_sent() {
+    let pair = Pair::new();
+    let raw = Raw::new(pair.authority.leaf(&[CLIENT], |_| ()));
+    let client = async {
+        let client = raw.connect(pair.address()).await.expect("TLS");
+        let state = client.get_ref().1;
+        let group = state.negotiated_key_exchange_group().expect("a group").name();
+        assert_eq!(group, rustls::NamedGroup::X25519MLKEM768);
+        let suite = state.negotiated_cipher_suite().expect("a suite").suite();
+        assert_eq!(suite, rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
+    };
+    let serve = async {
+        let socket = pair.listener.accept().await.expect("it listens");
+        let _ = hbone::accept(socket, &pair.server, &pair.limits).await;
+    };
+    tokio::join!(client, serve);
+
+    let raw = Raw::new(pair.authority.leaf(&[SERVER], |_| ()));
+    let serve = async {
+        let socket = pair.listener.accept().await.expect("it listens").into_fd().expect("a descriptor");
+        let tls =
+            raw.acceptor().accept(TcpStream::from_std(socket.into()).expect("a socket")).await.expect("TLS");
+        let state = tls.get_ref().1;
+        assert_eq!((state.server_name(), state.alpn_protocol()), (None, Some(&b"h2"[..])));
+        let group = state.negotiated_key_exchange_group().expect("a group").name();
+        assert_eq!(group, rustls::NamedGroup::X25519MLKEM768);
+    };
+    let (connected, ()) = tokio::join!(pair.connect(), serve);
+    assert!(connected.is_err());
+}
+
+#[tokio::test]
 async fn what_is_not_tls_is_refused() {
     for bytes in [
         &b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"[..],

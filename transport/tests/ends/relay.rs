@@ -36,21 +36,16 @@ struct Rig {
 }
 
 /// Application, relay, tunnel, relay, application.
-async fn rig(
-    (near, near_relayed): (Stream, Stream),
-    (far, far_relayed): (Stream, Stream),
-    idle: Option<Duration>,
-) -> Rig {
+async fn rig((near, near_relayed): (Stream, Stream), (far, far_relayed): (Stream, Stream)) -> Rig {
     let pair = Pair::new();
     let (client, server) = pair.stream().await;
     let cancel = Cancel::new();
-    let run = |first: Stream, second: Stream, idle_timeout| {
+    let run = |first: Stream, second: Stream| {
         let cancel = cancel.clone();
-        let options = Options { idle_timeout, ..Options::default() };
-        tokio::spawn(async move { relay(first, second, &cancel, &options).await })
+        tokio::spawn(async move { relay(first, second, &cancel, &Options::default()).await })
     };
-    let forth = run(near_relayed, client, idle);
-    let back = run(server, far_relayed, None);
+    let forth = run(near_relayed, client);
+    let back = run(server, far_relayed);
     Rig { near, far, cancel, forth, back, _pair: pair }
 }
 
@@ -63,7 +58,7 @@ async fn much_goes_both_ways_and_both_ends_close() {
     for kind in ["tcp", "unix"] {
         let (near, far) =
             if kind == "tcp" { (tcp().await, tcp().await) } else { (unix().await, unix().await) };
-        let rig = rig(near, far, None).await;
+        let rig = rig(near, far).await;
         let (up, down) = (content(9_000_001), content(5_000_003));
         let run = |mut stream: Stream, send: Bytes, expect: Bytes, reply_after: bool| async move {
             if reply_after {
@@ -89,7 +84,7 @@ async fn much_goes_both_ways_and_both_ends_close() {
 
 #[tokio::test]
 async fn cancelling_resets_both_sides() {
-    let mut rig = rig(tcp().await, tcp().await, None).await;
+    let mut rig = rig(tcp().await, tcp().await).await;
     rig.near.write_chunks([Bytes::from_static(b"x")]).await.expect("open");
     assert_eq!(rig.far.read_chunk().await.expect("open"), Some(Bytes::from_static(b"x")));
     rig.cancel.cancel();
@@ -105,7 +100,7 @@ async fn cancelling_resets_both_sides() {
 
 #[tokio::test]
 async fn a_reset_goes_all_the_way() {
-    let mut rig = rig(tcp().await, tcp().await, None).await;
+    let mut rig = rig(tcp().await, tcp().await).await;
     rig.near.write_chunks([Bytes::from_static(b"x")]).await.expect("open");
     assert_eq!(rig.far.read_chunk().await.expect("open"), Some(Bytes::from_static(b"x")));
     rig.near.reset();
@@ -117,7 +112,7 @@ async fn a_reset_goes_all_the_way() {
 
 #[tokio::test]
 async fn a_side_that_stops_hearing_after_its_peer_finished_is_noticed() {
-    let mut rig = rig(tcp().await, tcp().await, None).await;
+    let mut rig = rig(tcp().await, tcp().await).await;
     rig.near.finish().await.expect("open");
     assert_eq!(rig.far.read_chunk().await.expect("open"), None);
     rig.near.reset();
@@ -126,18 +121,22 @@ async fn a_side_that_stops_hearing_after_its_peer_finished_is_noticed() {
     timeout(PATIENCE, write).await.expect("in time");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_quiet_relay_ends_and_a_busy_one_does_not() {
-    let idle = Duration::from_millis(60);
-    let mut rig = rig(tcp().await, tcp().await, Some(idle)).await;
+    let idle = Duration::from_secs(60);
+    let ((mut near, near_relayed), (mut far, far_relayed)) = (unix().await, unix().await);
+    let options = Options { idle_timeout: Some(idle), ..Options::default() };
+    let relayed =
+        tokio::spawn(async move { relay(near_relayed, far_relayed, &Cancel::new(), &options).await });
     for _ in 0..10 {
-        rig.near.write_chunks([Bytes::from_static(b"x")]).await.expect("open");
-        assert_eq!(rig.far.read_chunk().await.expect("open"), Some(Bytes::from_static(b"x")));
-        tokio::time::sleep(idle / 5).await;
+        near.write_chunks([Bytes::from_static(b"x")]).await.expect("open");
+        assert_eq!(far.read_chunk().await.expect("open"), Some(Bytes::from_static(b"x")));
+        tokio::time::advance(idle * 3 / 4).await;
     }
-    assert!(!rig.forth.is_finished());
-    assert!(matches!(ends(rig.forth).await.end, End::Idle));
-    assert!(rig.near.read_chunk().await.is_err());
+    assert!(!relayed.is_finished());
+    let relayed = relayed.await.expect("no panic");
+    assert!(matches!(relayed.end, End::Idle), "{relayed:?}");
+    assert_eq!(relayed.sent, 10);
 }
 
 #[tokio::test]
@@ -158,7 +157,7 @@ async fn bytes_that_were_read_before_come_first() {
 
 #[tokio::test]
 async fn a_reader_that_stops_stops_the_writer() {
-    let mut rig = rig(tcp().await, tcp().await, None).await;
+    let mut rig = rig(tcp().await, tcp().await).await;
     let mut sent = 0_usize;
     let chunk = content(1024 * 1024);
     // The kernel's buffers, the stream's window and one chunk in each relay: far less than a gigabyte.

@@ -193,7 +193,7 @@ impl Pair {
     }
 }
 
-/// Moves a tunnel's bytes in a task, and refuses more streams.
+/// Keeps a tunnel in a task, and refuses more streams.
 pub(crate) fn drive(mut tunnel: Terminated) {
     tokio::spawn(async move { while tunnel.next().await.is_some() {} });
 }

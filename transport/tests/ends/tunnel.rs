@@ -439,6 +439,24 @@ async fn pings_keep_an_idle_tunnel_that_answers() {
 }
 
 #[tokio::test]
+async fn bytes_move_whether_the_next_request_is_awaited_or_not() {
+    let pair = Pair::new();
+    let accept = async {
+        let mut tunnel = pair.accept().await;
+        let stream = tunnel.next().await.expect("a request").accept(ResponseHead::default()).expect("open");
+        (tunnel, stream)
+    };
+    let (client, (tunnel, mut server)) = tokio::join!(pair.connect(), accept);
+    let mut client = client.expect("accepted");
+    client.write_chunks([Bytes::from_static(b"hello")]).await.expect("open");
+    assert_eq!(server.read_chunk().await.expect("open"), Some(Bytes::from_static(b"hello")));
+    let handle = tunnel.handle();
+    drop(tunnel);
+    timeout(PATIENCE, handle.ended()).await.expect("dropping it cuts it");
+    assert!(timeout(PATIENCE, client.read_chunk()).await.expect("in time").is_err());
+}
+
+#[tokio::test]
 async fn a_drain_serves_what_is_open_and_then_ends() {
     let pair = Pair::new();
     let serve = async {
