@@ -247,6 +247,12 @@ impl Keeper {
         self.tell(changes);
     }
 
+    /// Asks for a new certificate now, although one is held: the one that is held was revoked.
+    pub fn renew(&self, identity: &Identity) {
+        self.shared.state.write().renew(identity, (self.shared.sources.now)());
+        self.shared.wake.notify_one();
+    }
+
     /// Listens to what changes from now on.
     pub fn changes(&self) -> Changes {
         Changes(self.shared.changes.subscribe())

@@ -116,6 +116,13 @@ impl Schedule {
         wait
     }
 
+    /// A new certificate is wanted now, although one is held.
+    pub(crate) fn renew(&mut self, identity: &Identity, now: SystemTime) {
+        if let Some(slot) = self.slots.get_mut(identity) {
+            slot.due = slot.due.min(now);
+        }
+    }
+
     /// A request came back, with whatever.
     pub(crate) fn landed(&mut self, identity: &Identity) {
         self.under_way.remove(identity);
@@ -268,6 +275,15 @@ mod tests {
         assert_eq!(schedule.ended(at(101)), [], "told once");
         schedule.held(&id("a"), Validity { from: at(101), until: at(200) }, 0);
         assert_eq!(schedule.ended(at(200)), [id("a")]);
+    }
+
+    #[test]
+    fn a_renewal_can_be_wanted_before_its_time() {
+        let mut schedule = schedule(8, &["a"]);
+        schedule.held(&id("a"), day(), 0);
+        assert_eq!(schedule.start(at(10)), []);
+        schedule.renew(&id("a"), at(10));
+        assert_eq!(schedule.start(at(10)), [id("a")]);
     }
 
     #[test]

@@ -176,6 +176,10 @@ impl State {
         self.schedule.failed(identity, now, chance)
     }
 
+    pub(super) fn renew(&mut self, identity: &Identity, now: SystemTime) {
+        self.schedule.renew(identity, now);
+    }
+
     pub(super) fn landed(&mut self, identity: &Identity) {
         self.schedule.landed(identity);
     }

@@ -235,6 +235,20 @@ async fn renewal_is_at_half_life_and_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_renewal_can_be_asked_for() {
+    let rig = Rig::new(8, None);
+    rig.keeper.set_wanted(&wanted(&["planner"]));
+    let first = rig.keeper.wait(&id("planner")).await.unwrap();
+    let mut changes = rig.keeper.changes();
+    let began = Instant::now();
+    rig.keeper.renew(&id("planner"));
+    assert_eq!(changes.next().await, Some(Change::Identity { identity: id("planner"), what: What::Issued }));
+    assert!(began.elapsed() < Duration::from_secs(1));
+    assert_ne!(rig.keeper.current(&id("planner")).unwrap().own().serial, first.own().serial);
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_last_good_certificate_serves_until_its_end_which_is_told() {
     let rig = Rig::new(8, None);
     rig.keeper.set_wanted(&wanted(&["planner"]));
