@@ -76,7 +76,7 @@ fn applied(number: usize) -> Record {
     Record::Applied {
         key: mesh::resource::Key::new(Kind::Policy, number),
         version: Some("v".into()),
-        refused: (number % 2 == 0).then(|| "no".into()),
+        refused: number.is_multiple_of(2).then(|| "no".into()),
     }
 }
 

@@ -49,8 +49,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     records: VecDeque<Record>,
-    dropped: u64,
-    dropped_ever: u64,
+    untold: u64,
+    lost: u64,
 }
 
 impl Reporter {
@@ -63,8 +63,8 @@ impl Reporter {
     pub fn record(&self, record: Record) {
         let mut queue = self.shared.queue.lock();
         if queue.records.len() >= RECORDS_MAX {
-            queue.dropped = queue.dropped.saturating_add(1);
-            queue.dropped_ever = queue.dropped_ever.saturating_add(1);
+            queue.untold = queue.untold.saturating_add(1);
+            queue.lost = queue.lost.saturating_add(1);
         } else {
             queue.records.push_back(record);
         }
@@ -79,7 +79,7 @@ impl Reporter {
 
     /// How many records were dropped so far.
     pub fn dropped(&self) -> u64 {
-        self.shared.queue.lock().dropped_ever
+        self.shared.queue.lock().lost
     }
 
     fn close_minutes(&self, now: SystemTime) {
@@ -90,12 +90,12 @@ impl Reporter {
     /// The next batch without its number; `None` if nothing waits.
     fn next(&self) -> Option<ReportBatch> {
         let mut queue = self.shared.queue.lock();
-        if queue.records.is_empty() && queue.dropped == 0 {
+        if queue.records.is_empty() && queue.untold == 0 {
             return None;
         }
         let count = queue.records.len().min(BATCH_RECORDS_MAX);
         let records = queue.records.drain(..count).filter_map(|record| record.write()).collect();
-        let dropped = std::mem::take(&mut queue.dropped);
+        let dropped = std::mem::take(&mut queue.untold);
         Some(ReportBatch { records, dropped, ..ReportBatch::default() })
     }
 }

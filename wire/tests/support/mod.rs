@@ -185,12 +185,12 @@ pub struct Seen {
 
 impl Seen {
     /// What is referred to and not there.
-    pub fn missing(&self) -> Vec<String> {
-        let there = |kind, name: &dyn std::fmt::Display| self.held.contains_key(&Key::new(kind, name));
+    pub fn missing(&self) -> Vec<Key> {
         let mut missing = Vec::new();
         let mut need = |kind, name: &dyn std::fmt::Display| {
-            if !there(kind, name) {
-                missing.push(format!("{kind:?} {name}"));
+            let key = Key::new(kind, name);
+            if !self.held.contains_key(&key) {
+                missing.push(key);
             }
         };
         for (_, resource) in self.held.values() {
@@ -307,7 +307,9 @@ pub fn config(store: Option<std::path::PathBuf>) -> Config {
 pub struct Pair {
     pub state: State,
     pub seen: Arc<Mutex<Seen>>,
-    link: Option<Link>,
+    link: Option<(Link, Publisher)>,
+    /// Everything that was published when the latest push was made.
+    pub published: BTreeMap<Key, Version>,
     up: VecDeque<DeltaDiscoveryRequest>,
     down: VecDeque<DeltaDiscoveryResponse>,
     /// Resources and removals that came down so far.
@@ -318,14 +320,26 @@ impl Pair {
     pub fn new() -> Self {
         let recorder = Recorder::default();
         let seen = Arc::clone(&recorder.0);
-        let state = State::new(config(None), Box::new(recorder));
-        Self { state, seen, link: None, up: VecDeque::new(), down: VecDeque::new(), sent: 0 }
+        Self::with(Box::new(recorder), seen)
+    }
+
+    /// With another program, which keeps `seen`.
+    pub fn with(receiver: Box<dyn Receiver>, seen: Arc<Mutex<Seen>>) -> Self {
+        Self {
+            state: State::new(config(None), receiver),
+            seen,
+            link: None,
+            published: BTreeMap::new(),
+            up: VecDeque::new(),
+            down: VecDeque::new(),
+            sent: 0,
+        }
     }
 
     /// A new stream; what was under way on the old one is lost.
     pub fn connect(&mut self, publisher: &Publisher, caller: Caller) {
         self.disconnect();
-        self.link = Some(publisher.subscribe(caller));
+        self.link = Some((publisher.subscribe(caller), publisher.clone()));
         self.up = self.state.open().into();
     }
 
@@ -342,7 +356,7 @@ impl Pair {
     /// Carries at most one message up. True if there was one.
     pub fn step_up(&mut self) -> bool {
         match (self.up.pop_front(), &self.link) {
-            (Some(request), Some(link)) => {
+            (Some(request), Some((link, _))) => {
                 link.take(request).expect("the publisher takes what our subscriber sends");
                 true
             }
@@ -352,8 +366,12 @@ impl Pair {
 
     /// Carries at most one message down. True if there was one.
     pub fn step_down(&mut self) -> Result<bool, StreamError> {
-        let Some(link) = &self.link else { return Ok(false) };
-        self.down.extend(link.push().expect("the stream goes on"));
+        let Some((link, publisher)) = &self.link else { return Ok(false) };
+        let pushed = link.push().expect("the stream goes on");
+        if !pushed.is_empty() {
+            self.published = publisher.read(versions);
+            self.down.extend(pushed);
+        }
         let Some(response) = self.down.pop_front() else { return Ok(false) };
         if !response.type_url.ends_with("Checkpoint") {
             self.sent += response.resources.len() + response.removed_resources.len();
@@ -386,4 +404,10 @@ impl Pair {
     pub fn holds(&self, kind: Kind, name: &str) -> bool {
         self.seen.lock().held.contains_key(&Key::new(kind, name))
     }
+}
+
+/// Everything that is in a table.
+pub fn versions(table: &Table) -> BTreeMap<Key, Version> {
+    let keys = Kind::ALL.into_iter().flat_map(|kind| table.of_kind(kind));
+    keys.map(|key| (key.clone(), table.version(key).unwrap().clone())).collect()
 }
