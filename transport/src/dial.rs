@@ -2,13 +2,16 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::net::{TcpSocket, UnixStream};
+use tokio::net::{TcpSocket, UnixStream, lookup_host};
 
 use crate::{
     credential::{PeerError, WrongPeer},
     hbone::Authority,
     socket::{Address, Socket},
 };
+
+/// Addresses of one name that are looked at.
+pub const RESOLVED_MAX: usize = 16;
 
 /// Whose fault a failed dial is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,6 +169,21 @@ pub async fn dial(target: &Target) -> Result<Socket, DialError> {
     }
 }
 
+/// The addresses of a name, as the system resolves it.
+///
+/// # Errors
+/// When it has none, or nobody said so in time.
+pub async fn resolve(host: &str, port: u16, timeout: Duration) -> Result<Vec<SocketAddr>, DialError> {
+    let unresolved =
+        |cause: io::Error| DialError::Unresolved { host: host.to_owned(), cause: Arc::new(cause) };
+    let found = tokio::time::timeout(timeout, lookup_host((host, port)))
+        .await
+        .map_err(|_| unresolved(io::ErrorKind::TimedOut.into()))?
+        .map_err(unresolved)?;
+    let found: Vec<SocketAddr> = found.take(RESOLVED_MAX).collect();
+    if found.is_empty() { Err(unresolved(io::ErrorKind::NotFound.into())) } else { Ok(found) }
+}
+
 async fn connect(target: &Target) -> io::Result<Socket> {
     let to = match &target.address {
         Address::Unix(path) => return Ok(Socket::unix(UnixStream::connect(path).await?)),
@@ -196,6 +214,15 @@ mod tests {
         let arrived = listener.accept().await.expect("somebody dialled");
         assert_eq!(arrived.peer_address(), dialled.local_address());
         assert_eq!(arrived.peer_address().map(|address| address.ip()), Some([127, 0, 0, 9].into()));
+    }
+
+    #[tokio::test]
+    async fn a_name_is_resolved_or_says_that_it_cannot_be() {
+        let literal = resolve("127.0.0.1", 80, Duration::from_secs(5)).await;
+        assert_eq!(literal.expect("it is an address already"), [([127, 0, 0, 1], 80).into()]);
+        let error = resolve("not a name", 80, Duration::from_secs(5)).await.expect_err("it is none");
+        assert!(matches!(&error, DialError::Unresolved { host, .. } if host == "not a name"), "{error}");
+        assert_eq!(error.fault(), Fault::Unreachable);
     }
 
     #[tokio::test]

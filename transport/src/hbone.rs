@@ -1,6 +1,6 @@
 //! HBONE: streams as HTTP/2 CONNECT requests inside mutual TLS, as Istio's ztunnel speaks it.
 //!
-//! [`server`] terminates tunnels, [`client`] opens them (through [`crate::pool`]), [`head`] is what both say.
+//! [`server`] terminates tunnels, [`crate::pool`] opens them, [`head`] is what both ends say.
 
 pub(crate) mod carrier;
 pub(crate) mod client;
