@@ -2,13 +2,14 @@
 
 use crate::{
     command::{cargo, step},
-    licences, walls,
+    crds, licences, walls,
 };
 
 pub(crate) fn run() -> anyhow::Result<()> {
     step("format", &mut cargo(&["fmt", "--all", "--check"]))?;
     walls::run()?;
     licences::run()?;
+    crds::check()?;
     step(
         "clippy",
         &mut cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),

@@ -2,6 +2,7 @@
 
 mod check;
 mod command;
+mod crds;
 mod licences;
 mod test;
 mod walls;
@@ -19,6 +20,8 @@ struct Arguments {
 enum Task {
     /// Formatting, lints, docs, walls between crates, licences, generated files.
     Check,
+    /// Writes charts/crds from the types of controlplane/api.
+    Crds(crds::Options),
     /// The tests of every tier that this machine can run; says at the end which it could not, and why.
     Test(test::Options),
     /// Checks the walls between crates only.
@@ -28,6 +31,7 @@ enum Task {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
         Task::Check => check::run(),
+        Task::Crds(options) => crds::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Walls => walls::run(),
     }

@@ -106,10 +106,7 @@ pub enum Mode {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AccessRule {
     /// Its name, which refusals tell.
-    #[x_kube(
-        validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
-            .message("a rule's name is a lower case DNS label")
-    )]
+    #[schemars(regex(pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))]
     pub name: Text<63>,
     /// Who: any entry is enough.
     #[x_kube(
@@ -123,7 +120,7 @@ pub struct AccessRule {
             .message("identities of another trust domain than trustDomain match nobody"),
         validation = Rule::new("self.all(f, !has(f.user))").message("user is not built yet")
     )]
-    pub from: List<Source, 16>,
+    pub from: List<Source, 8>,
     /// What: any entry is enough; left out, it is everything at the target.
     #[serde(default, skip_serializing_if = "List::is_empty")]
     #[x_kube(
@@ -132,7 +129,7 @@ pub struct AccessRule {
         validation = Rule::new("self.all(t, !has(t.a2a))").message("a2a is not built yet"),
         validation = Rule::new("self.all(t, !has(t.llm))").message("llm is not built yet")
     )]
-    pub to: List<Operation, 16>,
+    pub to: List<Operation, 8>,
     /// A CEL expression over the request, which must be true as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Text<EXPRESSION_MAX>>,
@@ -144,34 +141,26 @@ pub struct AccessRule {
 pub struct Source {
     /// `namespace/name`.
     #[serde(default, skip_serializing_if = "List::is_empty")]
-    #[x_kube(
-        validation = Rule::new("self.all(s, s.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$'))")
-            .message("a service account is NAMESPACE/NAME")
-    )]
+    #[schemars(inner(regex(
+        pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$"
+    )))]
     pub service_accounts: List<Text<317>, 64>,
     /// Service accounts by their labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_selector: Option<LabelSelector>,
     /// Namespaces.
     #[serde(default, skip_serializing_if = "List::is_empty")]
-    #[x_kube(
-        validation = Rule::new("self.all(s, s.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'))")
-            .message("a namespace is a lower case DNS label")
-    )]
+    #[schemars(inner(regex(pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")))]
     pub namespaces: List<Text<63>, 64>,
     /// The trust domain in which the names of this entry are meant; left out, it is the target's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(
-        validation = Rule::new("self.matches('^[-a-z0-9._]+$')")
-            .message("a trust domain has a-z, 0-9, '.', '-' and '_'")
-    )]
+    #[schemars(regex(pattern = r"^[-a-z0-9._]+$"))]
     pub trust_domain: Option<Text<255>>,
     /// SPIFFE identities; `*` is one whole segment, `**` the rest, only at the end.
     #[serde(default, skip_serializing_if = "List::is_empty")]
-    #[x_kube(
-        validation = Rule::new("self.all(s, s.matches('^spiffe://[-a-z0-9._]+(/([*]|[-A-Za-z0-9._]+))*/([*][*]?|[-A-Za-z0-9._]+)$') && !s.matches('/[.][.]?(/|$)'))")
-            .message("an identity is spiffe://TRUST-DOMAIN/PATH; '*' is one whole segment, '**' only the last one")
-    )]
+    #[schemars(inner(regex(
+        pattern = r"^spiffe://[-a-z0-9._]+(/([*]|([.]*[-A-Za-z0-9_][-A-Za-z0-9._]*|[.]{3,})))*/([*][*]?|([.]*[-A-Za-z0-9_][-A-Za-z0-9._]*|[.]{3,}))$"
+    )))]
     pub identities: List<Text<IDENTITY_MAX>, 64>,
     /// Addresses, as CIDR.
     #[serde(default, skip_serializing_if = "List::is_empty")]
@@ -243,24 +232,20 @@ pub struct Operation {
 pub struct HttpOperation {
     /// Methods, in upper case.
     #[serde(default, skip_serializing_if = "List::is_empty")]
-    #[x_kube(
-        validation = Rule::new("self.all(m, m.matches('^[A-Z]+(-[A-Z]+)*$'))")
-            .message("a method is written in upper case, for example GET")
-    )]
+    #[schemars(inner(regex(pattern = r"^[A-Z]+(-[A-Z]+)*$")))]
     pub methods: List<Text<64>, 16>,
     /// Paths.
     #[serde(default, skip_serializing_if = "List::is_empty")]
-    pub paths: List<PathMatch, 64>,
+    pub paths: List<PathMatch, 16>,
     /// Hosts without a port; `*.example.com` is every name below `example.com`.
     #[serde(default, skip_serializing_if = "List::is_empty")]
-    #[x_kube(
-        validation = Rule::new("self.all(h, h.matches('^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$'))")
-            .message("a host is a lower case DNS name, or *. and one")
-    )]
+    #[schemars(inner(regex(
+        pattern = r"^([*][.])?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$"
+    )))]
     pub hosts: List<NameText, 64>,
     /// Headers; all are needed.
     #[serde(default, skip_serializing_if = "List::is_empty")]
-    pub headers: List<HeaderTerm, 16>,
+    pub headers: List<HeaderTerm, 8>,
 }
 
 /// A path: exactly one of the fields.
@@ -273,11 +258,11 @@ pub struct HttpOperation {
 pub struct PathMatch {
     /// This path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self.startsWith('/')").message("a path begins with /"))]
+    #[schemars(regex(pattern = r"^/"))]
     pub exact: Option<Text<1024>>,
     /// This path and all below it, by whole segments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self.startsWith('/')").message("a path begins with /"))]
+    #[schemars(regex(pattern = r"^/"))]
     pub prefix: Option<Text<1024>>,
     /// A regular expression (RE2) over the whole path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -293,10 +278,7 @@ pub struct PathMatch {
 )]
 pub struct HeaderTerm {
     /// The header's name; upper and lower case are the same.
-    #[x_kube(
-        validation = Rule::new("self.matches('^[-!#$%&\\x27*+.^_\\x60|~0-9A-Za-z]+$')")
-            .message("this is not a header's name")
-    )]
+    #[schemars(regex(pattern = r"^[-!#$%&'*+.^_`|~0-9A-Za-z]+$"))]
     pub name: Text<256>,
     /// This value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -316,19 +298,16 @@ pub struct HeaderTerm {
 pub struct McpOperation {
     /// Calls of tools.
     #[serde(default, skip_serializing_if = "List::is_empty")]
-    pub tools: List<ToolTerm, 64>,
+    pub tools: List<ToolTerm, 32>,
     /// Prompts, by name.
     #[serde(default, skip_serializing_if = "List::is_empty")]
-    pub prompts: List<PromptTerm, 64>,
+    pub prompts: List<PromptTerm, 16>,
     /// Resources, by URI.
     #[serde(default, skip_serializing_if = "List::is_empty")]
-    pub resources: List<ResourceTerm, 64>,
+    pub resources: List<ResourceTerm, 16>,
     /// Methods of the protocol, for example `logging/setLevel`.
     #[serde(default, skip_serializing_if = "List::is_empty")]
-    #[x_kube(
-        validation = Rule::new("self.all(m, m.matches('^[A-Za-z]+(/[A-Za-z_]+)*$'))")
-            .message("a method is for example tools/call")
-    )]
+    #[schemars(inner(regex(pattern = r"^[A-Za-z]+(/[A-Za-z_]+)*$")))]
     pub methods: List<Text<128>, 64>,
 }
 
@@ -342,17 +321,14 @@ pub struct McpOperation {
 pub struct ToolTerm {
     /// The tools' names. A name may end in `*`: every tool that begins so; `*` alone is every tool.
     #[serde(default, skip_serializing_if = "List::is_empty")]
-    #[x_kube(
-        validation = Rule::new("self.all(n, !n.substring(0, size(n) - 1).contains('*'))")
-            .message("'*' may stand only at the end of a name")
-    )]
+    #[schemars(inner(regex(pattern = r"^[^*]*[*]?$")))]
     pub names: List<Text<256>, 64>,
     /// What a tool can do, by the catalogue. Not built yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<ToolAccess>,
     /// Conditions on arguments; all are needed.
     #[serde(default, skip_serializing_if = "List::is_empty")]
-    pub arguments: List<ArgumentTerm, 16>,
+    pub arguments: List<ArgumentTerm, 8>,
 }
 
 /// What a tool can do, by the catalogue. Not built yet.
@@ -369,10 +345,7 @@ pub enum ToolAccess {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PromptTerm {
     /// The prompts' names; `*` at the end as with tools.
-    #[x_kube(
-        validation = Rule::new("self.all(n, !n.substring(0, size(n) - 1).contains('*'))")
-            .message("'*' may stand only at the end of a name")
-    )]
+    #[schemars(inner(regex(pattern = r"^[^*]*[*]?$")))]
     pub names: List<Text<256>, 64>,
 }
 
@@ -381,10 +354,7 @@ pub struct PromptTerm {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ResourceTerm {
     /// The resources' URIs; `*` at the end as with tools.
-    #[x_kube(
-        validation = Rule::new("self.all(n, !n.substring(0, size(n) - 1).contains('*'))")
-            .message("'*' may stand only at the end of a URI")
-    )]
+    #[schemars(inner(regex(pattern = r"^[^*]*[*]?$")))]
     pub uris: List<Text<2048>, 64>,
 }
 
@@ -394,19 +364,16 @@ pub struct ResourceTerm {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("has(self.in) || has(self.prefix) || has(self.pattern) || has(self.min) || has(self.max) || has(self.absent)")
+    validation = Rule::new("has(self.__in__) || has(self.prefix) || has(self.pattern) || has(self.min) || has(self.max) || has(self.absent)")
         .message("at least one of in, prefix, pattern, min, max and absent is needed"),
-    validation = Rule::new("!has(self.absent) || !(has(self.in) || has(self.prefix) || has(self.pattern) || has(self.min) || has(self.max))")
+    validation = Rule::new("!has(self.absent) || !(has(self.__in__) || has(self.prefix) || has(self.pattern) || has(self.min) || has(self.max))")
         .message("absent stands alone"),
     validation = Rule::new("!has(self.min) || !has(self.max) || self.min <= self.max")
         .message("min is greater than max")
 )]
 pub struct ArgumentTerm {
     /// Where it stands in the arguments: a JSON pointer (RFC 6901).
-    #[x_kube(
-        validation = Rule::new("self.matches('^(/([^/~]|~0|~1)*)+$')")
-            .message("a path is a JSON pointer: it begins with /, and ~ is written ~0")
-    )]
+    #[schemars(regex(pattern = r"^(/([^/~]|~0|~1)*)+$"))]
     pub path: Text<256>,
     /// Any of these values.
     #[serde(default, rename = "in", skip_serializing_if = "List::is_empty")]

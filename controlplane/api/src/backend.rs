@@ -38,9 +38,10 @@ use crate::{
 )]
 pub struct AgentBackendSpec {
     /// Names that workloads dial.
+    #[schemars(inner(regex(
+        pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)+$"
+    )))]
     #[x_kube(
-        validation = Rule::new("self.all(h, h.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)+$'))")
-            .message("a hostname is a lower case DNS name with at least one dot"),
         validation = Rule::new("self.all(h, !h.endsWith('.cluster.local') && !h.endsWith('.clusterset.local'))")
             .message("names under cluster.local and clusterset.local are those of Services"),
         validation = Rule::new("self.all(h, self.exists_one(g, g == h))").message("a hostname stands there once")
@@ -99,10 +100,7 @@ pub struct McpBackend {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct McpServer {
     /// Its name, which policies name as `sectionName`.
-    #[x_kube(
-        validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
-            .message("a server's name is a lower case DNS label")
-    )]
+    #[schemars(regex(pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))]
     pub name: Text<63>,
     /// The Service that serves it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,7 +114,7 @@ pub struct McpServer {
     pub port: Option<u16>,
     /// The path of its endpoint; `/mcp` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self.startsWith('/')").message("a path begins with /"))]
+    #[schemars(regex(pattern = r"^/"))]
     pub path: Option<Text<1024>>,
     /// TLS to the host. Not built yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]

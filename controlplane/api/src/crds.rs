@@ -39,6 +39,10 @@ const FORMATS: [&str; 5] = ["int32", "int64", "float", "double", "date-time"];
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(fields) => {
+            // A field that is written with no value is refused, here and by `admit`: blank is not "left out".
+            if fields.get("nullable").is_some_and(Value::is_boolean) {
+                fields.remove("nullable");
+            }
             // A property may be called `format` too; then its value is a schema, not a text.
             if fields.get("format").and_then(Value::as_str).is_some_and(|format| !FORMATS.contains(&format)) {
                 fields.remove("format");

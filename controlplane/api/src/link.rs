@@ -42,10 +42,7 @@ pub type IdentityText = Text<IDENTITY_MAX>;
 )]
 pub struct ClusterLinkSpec {
     /// Its trust domain.
-    #[x_kube(
-        validation = Rule::new("self.matches('^[-a-z0-9._]+$')")
-            .message("a trust domain has a-z, 0-9, '.', '-' and '_'")
-    )]
+    #[schemars(regex(pattern = r"^[-a-z0-9._]+$"))]
     pub trust_domain: Text<255>,
     /// Where its roots are fetched, and what the first fetch must find.
     pub bundle: BundleSource,
@@ -77,10 +74,7 @@ pub struct BundleSource {
     pub endpoint: Text<2048>,
     /// `sha256:` and the digest, in hex, of the public key (SPKI) of the root that signed the endpoint's
     /// certificate. Needed for the first fetch only.
-    #[x_kube(
-        validation = Rule::new("self.matches('^sha256:[0-9a-f]{64}$')")
-            .message("a pin is sha256: and 64 hex digits; `strait link` prints it")
-    )]
+    #[schemars(regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
     pub pin: Text<71>,
 }
 
@@ -89,16 +83,10 @@ pub struct BundleSource {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RemoteControlPlane {
     /// Address and port.
-    #[x_kube(
-        validation = Rule::new("self.matches('^([-a-zA-Z0-9.]+|[[][0-9a-fA-F:.]+[]]):[1-9][0-9]{0,4}$')")
-            .message("an address is HOST:PORT")
-    )]
+    #[schemars(regex(pattern = r"^([-a-zA-Z0-9.]+|[[][0-9a-fA-F:.]+[]]):[1-9][0-9]{0,4}$"))]
     pub address: Text<300>,
     /// The identity that it must prove.
-    #[x_kube(
-        validation = Rule::new("self.matches('^spiffe://[-a-z0-9._]+(/[-A-Za-z0-9._]+)+$')")
-            .message("an identity is spiffe://TRUST-DOMAIN/PATH")
-    )]
+    #[schemars(regex(pattern = r"^spiffe://[-a-z0-9._]+(/([.]*[-A-Za-z0-9_][-A-Za-z0-9._]*|[.]{3,}))+$"))]
     pub identity: IdentityText,
 }
 
@@ -113,10 +101,7 @@ pub struct RemoteGateway {
     #[schemars(range(min = 1))]
     pub port: u16,
     /// The identity that it must prove.
-    #[x_kube(
-        validation = Rule::new("self.matches('^spiffe://[-a-z0-9._]+(/[-A-Za-z0-9._]+)+$')")
-            .message("an identity is spiffe://TRUST-DOMAIN/PATH")
-    )]
+    #[schemars(regex(pattern = r"^spiffe://[-a-z0-9._]+(/([.]*[-A-Za-z0-9_][-A-Za-z0-9._]*|[.]{3,}))+$"))]
     pub identity: IdentityText,
 }
 
@@ -138,10 +123,10 @@ pub struct Import {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NamespaceMapping {
     /// The namespace there.
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("a namespace is a lower case DNS label"))]
+    #[schemars(regex(pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))]
     pub remote: Text<63>,
     /// The namespace here.
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("a namespace is a lower case DNS label"))]
+    #[schemars(regex(pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))]
     pub local: Text<63>,
 }
 
@@ -151,7 +136,7 @@ pub struct NamespaceMapping {
 pub struct Export {
     /// Namespaces whose Services with a ServiceExport it is told of.
     #[serde(default)]
-    #[x_kube(validation = Rule::new("self.all(n, n.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'))").message("a namespace is a lower case DNS label"))]
+    #[schemars(inner(regex(pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")))]
     pub namespaces: List<Text<63>, 256, 0>,
 }
 

@@ -30,15 +30,9 @@ use crate::{bounded::Text, link::IdentityText, status::ConditionsStatus};
 )]
 pub struct RevocationSpec {
     /// The identity.
-    #[x_kube(
-        validation = Rule::new("self.matches('^spiffe://[-a-z0-9._]+(/[-A-Za-z0-9._]+)+$')")
-            .message("an identity is spiffe://TRUST-DOMAIN/PATH")
-    )]
+    #[schemars(regex(pattern = r"^spiffe://[-a-z0-9._]+(/([.]*[-A-Za-z0-9_][-A-Za-z0-9._]*|[.]{3,}))+$"))]
     pub identity: IdentityText,
     /// RFC 3339, in UTC and whole seconds, so that its texts sort by time.
-    #[x_kube(
-        validation = Rule::new("self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$')")
-            .message("a time is for example 2026-11-24T12:00:00Z")
-    )]
+    #[schemars(regex(pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"))]
     pub issued_before: Text<20>,
 }

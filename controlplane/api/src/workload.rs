@@ -36,20 +36,18 @@ use crate::{
 )]
 pub struct MeshWorkloadSpec {
     /// Its service account, in its own namespace.
-    #[x_kube(
-        validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')")
-            .message("a service account's name is lower case")
-    )]
+    #[schemars(regex(
+        pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$"
+    ))]
     pub service_account: NameText,
     /// Only processes of this user may use its proxy port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("minimum" = 0, "maximum" = 4294967295u64))]
     pub uid: Option<u32>,
     /// The node proxy that runs it.
-    #[x_kube(
-        validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')")
-            .message("a node's name is lower case")
-    )]
+    #[schemars(regex(
+        pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$"
+    ))]
     pub node: NameText,
     /// Its addresses in the mesh; left out, one is taken from the ranges.
     #[serde(default, skip_serializing_if = "List::is_empty")]
@@ -82,7 +80,7 @@ pub struct MeshWorkloadSpec {
 pub struct Delivery {
     /// A unix socket, by its absolute path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self.startsWith('/')").message("a socket is named by its absolute path"))]
+    #[schemars(regex(pattern = r"^/"))]
     pub unix: Option<Text<107>>,
     /// A port of the node's loopback interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,10 +94,7 @@ pub struct Delivery {
 pub struct WorkloadPort {
     /// Its name, which a Service's `targetPort` may say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(
-        validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
-            .message("a port's name is a lower case DNS label")
-    )]
+    #[schemars(regex(pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))]
     pub name: Option<Text<63>>,
     /// The port at its address in the mesh.
     #[schemars(range(min = 1))]
