@@ -171,12 +171,13 @@ def port_of(port: int) -> Callable[[], socket.socket]:
 
 
 @contextmanager
-def server(port: int = 0):  # type: ignore[no-untyped-def]
-    """The server under test."""
+def server(port: int = 0, *hosts: str):  # type: ignore[no-untyped-def]
+    """The server under test. It is asked as localhost, or as one of these."""
     if port == 0:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-    process = subprocess.Popen([str(PYTHON), str(HERE / "server.py"), "--port", str(port)])
+    allowed = [word for host in hosts for word in ("--host-allowed", host)]
+    process = subprocess.Popen([str(PYTHON), str(HERE / "server.py"), "--port", str(port), *allowed])
     try:
         for _ in range(600):
             try:
