@@ -1,4 +1,9 @@
 //! Answers exchanges with one MCP server.
+//!
+//! *Who is calling* is told to the server by the waypoint's own headers. The caller's `Authorization` and cookies go
+//! on to a Service, which is what the caller addressed and meant them for; never to the server of an AgentBackend,
+//! which the caller does not know. Sessions are pinned to the endpoint where they live; when it is gone, so are they,
+//! and the answer is 404, on which callers begin anew.
 
 use std::sync::Arc;
 

@@ -169,7 +169,7 @@ fn observe(policies: Vec<(StageKind, Action, Vec<Rule>)>) -> (Vec<String>, Vec<S
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn without_conditions_on_arguments_listed_equals_callable(

@@ -168,11 +168,16 @@ impl World {
 
     pub async fn exchange(&self, mut request: Request) -> Exchange {
         let mcp = mcp::read(&mut request, Config::default().body_bytes_max).await;
-        let Backend::Service { service, port, .. } = &self.backend else { panic!("only services here") };
+        let (place, port) = match &self.backend {
+            Backend::Service { service, port, .. } => {
+                (Place::Service { service: service.clone(), port: *port }, *port)
+            }
+            Backend::Agent(agent) => (Place::Agent(agent.name.clone()), 80),
+        };
         let facts = Facts {
             caller: Caller { workload: self.caller.clone(), by: None },
             source_address: None,
-            port: *port,
+            port,
             http: Fact::NotApplicable,
             mcp,
         };
@@ -185,7 +190,7 @@ impl World {
             backend: self.backend.clone(),
             traffic: Traffic::default(),
             pin: None,
-            places: vec![Place::Service { service: service.clone(), port: *port }],
+            places: vec![place],
             judge: self.judge.clone().unwrap_or_else(|| self.grants.clone()),
             register: self.refusals.clone(),
             closing: self.closing.clone(),
