@@ -14,8 +14,10 @@ pub mod rejection;
 pub mod revision;
 pub mod session;
 
+mod onward;
 mod opening;
 mod refusal;
+mod repeats;
 mod respond;
 mod scope;
 mod stream;

@@ -9,20 +9,17 @@ use std::sync::Arc;
 
 use aws_lc_rs::{aead::NONCE_LEN, rand};
 use exchange::{
-    Backend, Body, BoxFuture, CallError, Exchange, Purpose, Reply, Request, Responder, Response, Upstreams,
-    messages, sse::Events,
+    Body, BoxFuture, CallError, Exchange, Purpose, Reply, Responder, Response, Upstreams, messages,
+    sse::Events,
 };
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header, uri::PathAndQuery};
-use mesh::{
-    Denial,
-    names::WorkloadUid,
-    resource::{BackendKind, BackendTarget},
-};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use mesh::{Denial, names::WorkloadUid, resource::BackendTarget};
 
 use crate::{
-    head::{LAST_EVENT, SESSION},
+    head::SESSION,
     listing,
     message::Message,
+    onward,
     opening::{self, Opened, Opening},
     refusal,
     rejection::{INVALID_REQUEST, Rejection},
@@ -56,15 +53,6 @@ pub struct Mcp {
     sealer: Arc<Sealer>,
 }
 
-/// Where a call goes.
-struct Target {
-    backend: BackendTarget,
-    // The path of the server, if it is not the one that the caller asked for.
-    path: Option<Arc<str>>,
-    // Whether the caller's own credentials may be seen there.
-    credentials: bool,
-}
-
 impl Mcp {
     /// Serves within these bounds, with sessions sealed by `sealer`.
     pub fn new(config: Config, sealer: Arc<Sealer>) -> Self {
@@ -89,7 +77,7 @@ impl Mcp {
         if let Err(denial) = judge_more(&Scope::of(exchange), opened) {
             return refusal::refused(&Scope::of(exchange), opened, &denial);
         }
-        let target = match target(&exchange.backend) {
+        let target = match onward::target(&exchange.backend) {
             Ok(target) => target,
             Err(reason) => return self.no_answer(exchange, opened, &CallError::Unresolved(reason)),
         };
@@ -98,7 +86,7 @@ impl Mcp {
             Err(rejection) => return refusal::rejected(&Scope::of(exchange), &rejection, None),
         };
         let mut request = exchange.take_request();
-        prepare(&mut request, opened, &target, session.as_ref());
+        onward::prepare(&mut request, opened, &target, session.as_ref());
         let mut call = exchange.call(target.backend.clone(), request);
         if let Some(session) = &session {
             call.pin = Some(session.endpoint.clone());
@@ -292,51 +280,6 @@ fn judge_more(scope: &Scope, opened: &Opened) -> Result<(), Denial> {
 fn unknown_session(opened: &Opened) -> Rejection {
     let id = opened.message.as_ref().and_then(Message::request_id).cloned();
     Rejection::new(StatusCode::NOT_FOUND, INVALID_REQUEST, "Session not found").of(id)
-}
-
-fn target(backend: &Backend) -> Result<Target, Arc<str>> {
-    match backend {
-        Backend::Service { .. } => Ok(Target { backend: backend.target(), path: None, credentials: true }),
-        Backend::Agent(agent) => {
-            if let Some(broken) = &agent.broken {
-                return Err(Arc::clone(broken));
-            }
-            let BackendKind::Mcp { servers } = &agent.kind;
-            match servers.as_slice() {
-                [server] => Ok(Target {
-                    backend: server.target.clone(),
-                    path: Some(Arc::clone(&server.path)),
-                    credentials: false,
-                }),
-                [] => Err("the backend has no server".into()),
-                _ => Err("federation of several servers is not built".into()),
-            }
-        }
-    }
-}
-
-/// Makes the caller's request the server's.
-fn prepare(request: &mut Request, opened: &Opened, target: &Target, session: Option<&Session>) {
-    let headers = request.headers_mut();
-    // Answers are read here, so they come as they are.
-    headers.remove(header::ACCEPT_ENCODING);
-    headers.remove(&SESSION);
-    if opened.era() == Era::Stateless {
-        headers.remove(&LAST_EVENT);
-    }
-    if let Some(value) = session.and_then(|session| HeaderValue::from_str(&session.upstream).ok()) {
-        headers.insert(SESSION, value);
-    }
-    if !target.credentials {
-        headers.remove(header::AUTHORIZATION);
-        headers.remove(header::COOKIE);
-    }
-    if let Some(path) = &target.path {
-        let query = request.uri().query().map_or(String::new(), |query| format!("?{query}"));
-        let mut parts = std::mem::take(request.uri_mut()).into_parts();
-        parts.path_and_query = PathAndQuery::try_from(format!("{path}{query}")).ok();
-        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
-    }
 }
 
 /// What an answer carries.
