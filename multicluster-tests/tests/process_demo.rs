@@ -63,7 +63,8 @@ fn a_packet_capture_of_loopback_never_shows_the_canary_between_programs() {
     drop(capture);
     assert_held(&steps, success);
     let said = steps[9]["what"].as_str().expect("text");
-    let canary = said.split_whitespace().find(|word| word.starts_with("canary-")).expect("step 10 names the canary");
+    let canary =
+        said.split_whitespace().find(|word| word.starts_with("canary-")).expect("step 10 names the canary");
     let packets = fs::read(&file).expect("the capture was written");
     assert!(packets.len() > 1 << 20, "the capture saw the demo: {} bytes", packets.len());
     let seen = packets.windows(canary.len()).any(|window| window == canary.as_bytes());
