@@ -96,6 +96,14 @@ pub fn demand(snapshot: &Snapshot, set: &SetName) -> Demand {
     snapshot.set(set).map_or_else(Demand::default, |set| set.demand)
 }
 
+/// True if no member of the set reads layer 7 or has a condition. False if the set is not held.
+pub fn is_layer_4(snapshot: &Snapshot, set: &SetName) -> bool {
+    snapshot.set(set).is_some_and(|set| {
+        let mut rules = set.stages.iter().flat_map(|stage| &stage.policies).flat_map(|policy| &policy.rules);
+        rules.all(CompiledRule::is_layer_4)
+    })
+}
+
 fn judge_in(snapshot: &Snapshot, name: &SetName, facts: &Facts, scope: Scope) -> Judgement {
     let Some(set) = snapshot.set(name) else {
         let denial = Denial::plain(Reason::PolicyMissing, format!("the policy set {name} is not held"));

@@ -128,23 +128,31 @@ fn held<'a>(snapshot: &'a Snapshot, uid: &WorkloadUid) -> Result<&'a Arc<Workloa
 /// # Errors
 /// When it is not admitted.
 pub fn check(snapshot: &Snapshot, arrival: &Arrival) -> Result<Caller, Denial> {
+    if let Entrance::Port(port) = arrival.at
+        && let Admission::Through { waypoints, .. } = &held(snapshot, &arrival.workload)?.port(port).admission
+        && !waypoints.contains(&arrival.peer.identity)
+    {
+        believed(snapshot, &arrival.peer)?;
+        return Err(Denial::plain(
+            Reason::NotThroughWaypoint,
+            format!("only its waypoints may connect here, and {} is none of them", arrival.peer.identity),
+        ));
+    }
+    check_standing(snapshot, arrival)
+}
+
+/// As [`check`], for a connection that was admitted before its port turned to admit only waypoints: it may stay,
+/// if no rule that reads layer 7 applies to it ([`crate::access::is_layer_4`]).
+///
+/// # Errors
+/// When it would not be admitted even so.
+pub fn check_standing(snapshot: &Snapshot, arrival: &Arrival) -> Result<Caller, Denial> {
     let workload = held(snapshot, &arrival.workload)?;
     believed(snapshot, &arrival.peer)?;
     let peer = &arrival.peer.identity;
     let vouchers = match arrival.at {
         Entrance::Waypoint => &workload.vouchers,
-        Entrance::Port(port) => {
-            let port = workload.port(port);
-            if let Admission::Through { waypoints, .. } = &port.admission
-                && !waypoints.contains(peer)
-            {
-                return Err(Denial::plain(
-                    Reason::NotThroughWaypoint,
-                    format!("only its waypoints may connect here, and {peer} is none of them"),
-                ));
-            }
-            &port.vouchers
-        }
+        Entrance::Port(port) => &workload.port(port).vouchers,
     };
     if vouchers.contains(peer) {
         let origin = vouched(snapshot, workload, peer, &arrival.origin)?;

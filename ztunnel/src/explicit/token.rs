@@ -1,61 +1,39 @@
-//! The token of a workload, known only by its hash.
+//! Whether a token is the workload's: its SHA-256 is what we know, and the comparison takes the same time for all.
 
 use std::fmt::Write as _;
 
-use aws_lc_rs::{constant_time, digest};
+/// Longest token, in bytes.
+const TOKEN_BYTES_MAX: usize = 1024;
 
-/// The SHA-256 of a token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenHash([u8; 32]);
-
-impl TokenHash {
-    /// The hash of a token.
-    pub fn of(token: &str) -> Self {
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
-        Self(hash)
+/// True if the SHA-256 of the token is this one, in lower-case hex.
+pub(super) fn fits(token: &[u8], sha256_hex: &str) -> bool {
+    if token.len() > TOKEN_BYTES_MAX {
+        return false;
     }
-
-    /// Reads a hash of 64 hexadecimal digits.
-    pub fn parse(hex: &str) -> Option<Self> {
-        let mut hash = [0; 32];
-        if hex.len() != 64 || !hex.is_ascii() {
-            return None;
-        }
-        for (byte, digits) in hash.iter_mut().zip(hex.as_bytes().chunks(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-        }
-        Some(Self(hash))
+    let mut found = String::with_capacity(64);
+    for byte in wire::encode::digest(token) {
+        // Writing to a String does not fail.
+        let _ = write!(found, "{byte:02x}");
     }
-
-    /// True for the token. How long it takes does not tell how much of a guess was right.
-    pub fn admits(&self, token: Option<&str>) -> bool {
-        token.is_some_and(|token| constant_time::verify_slices_are_equal(&Self::of(token).0, &self.0).is_ok())
-    }
-
-    /// 64 hexadecimal digits.
-    pub fn text(&self) -> String {
-        self.0.iter().fold(String::with_capacity(64), |mut text, byte| {
-            // Writing into a String does not fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-    }
+    // Lengths are no secret; which byte differs is.
+    found.len() == sha256_hex.len()
+        && found.bytes().zip(sha256_hex.bytes()).fold(0, |differs, (one, other)| differs | (one ^ other)) == 0
 }
 
 #[cfg(test)]
 mod tests {
-    use super::TokenHash;
+    use super::*;
 
     #[test]
-    fn only_the_token_is_admitted() {
-        let hash = TokenHash::parse(&TokenHash::of("secret").text()).expect("its own text");
-        assert!(hash.admits(Some("secret")));
-        for wrong in [None, Some(""), Some("secre"), Some("secret ")] {
-            assert!(!hash.admits(wrong));
+    fn only_the_token_fits() {
+        // FIPS 180-2, appendix B.1.
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert!(fits(b"abc", abc));
+        for bad in [&b"abd"[..], b"", b"abc ", b"ABC"] {
+            assert!(!fits(bad, abc));
         }
-        for wrong in ["", "zz", &"g".repeat(64), &"0".repeat(63), &"é".repeat(32)] {
-            assert_eq!(TokenHash::parse(wrong), None);
-        }
+        assert!(!fits(b"abc", &abc[1..]) && !fits(b"abc", "") && !fits(b"abc", &abc.to_uppercase()));
+        let longest = vec![b'x'; TOKEN_BYTES_MAX + 1];
+        assert!(!fits(&longest, abc));
     }
 }

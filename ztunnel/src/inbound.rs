@@ -1,0 +1,176 @@
+//! A stream that arrives in a tunnel for a workload of this node: terminate, admit, judge, deliver, relay, report.
+
+mod deliver;
+mod judge;
+
+use std::{sync::Arc, time::Duration};
+
+use mesh::{Denial, Reason, names::WorkloadUid};
+use transport::{
+    Socket,
+    hbone::{Connect, Limits, RefusalStatus, ResponseHead, Terminated},
+    relay::{self, Options},
+};
+
+use crate::{
+    connections::{Direction, View, seconds},
+    node::Node,
+    outbound::finish,
+    report::{Outcome, Party, Record, denied},
+};
+use judge::{Granted, Request};
+
+/// How tunnels and their streams are served.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Bounds of each tunnel.
+    pub limits: Limits,
+    /// Tunnels at once, and connections that become some.
+    pub tunnels_max: usize,
+    /// How long the application has to accept.
+    pub deliver_timeout: Duration,
+    /// Ends a connection on which nothing moves for so long.
+    pub idle_timeout: Option<Duration>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            tunnels_max: 4096,
+            deliver_timeout: Duration::from_secs(5),
+            idle_timeout: None,
+        }
+    }
+}
+
+/// Serves a connection at a workload's tunnel address until it ends.
+pub(crate) async fn serve(node: Arc<Node>, workload: WorkloadUid, socket: Socket) {
+    let Some(identity) = node.world.load().snapshot.workload(&workload).map(|it| it.identity.clone()) else {
+        return;
+    };
+    let credential = match node.credentials.current(&identity) {
+        Ok(credential) => credential,
+        Err(error) => {
+            tracing::warn!(%workload, %error, "a tunnel cannot be accepted");
+            return socket.reset();
+        }
+    };
+    match transport::hbone::accept(socket, &credential, &node.inbound.limits).await {
+        Ok(tunnel) => streams(&node, &workload, tunnel).await,
+        Err(error) => refuse_tunnel(&node, &workload, &error),
+    }
+}
+
+/// A connection that did not become a tunnel proves nobody, but it is counted and said.
+fn refuse_tunnel(node: &Node, workload: &WorkloadUid, error: &transport::hbone::AcceptError) {
+    let mut record = Record::new(Direction::Inbound, workload.as_str());
+    record.destination.workload = node.world.load().snapshot.workload(workload).cloned();
+    let denial = Denial::plain(Reason::HandshakeFailed, error.to_string());
+    let refusal = node.report.refuse(&record, denial);
+    node.report.ended(&record, &Outcome::Refused(&refusal));
+}
+
+/// Drives a tunnel; its streams are served beside it.
+async fn streams(node: &Arc<Node>, workload: &WorkloadUid, mut tunnel: Terminated) {
+    node.tunnels.register(tunnel.handle());
+    let address = tunnel.peer_address();
+    while let Some(connect) = tunnel.next().await {
+        let (node, workload) = (node.clone(), workload.clone());
+        let guard = node.drain.guard();
+        tokio::spawn(async move {
+            let mut record = Record::new(Direction::Inbound, connect.authority.to_string());
+            record.tunnel = address;
+            record.trace = connect.head.trace.as_deref().map(Into::into);
+            stream(&node, &workload, connect, record).await;
+            drop(guard);
+        });
+    }
+}
+
+/// Serves one stream.
+async fn stream(node: &Node, workload: &WorkloadUid, mut connect: Connect, mut record: Record) {
+    let Some(request) = Request::read(workload, &connect) else {
+        // A tunnel always has a peer; without one there is nobody to serve.
+        return connect.refuse(RefusalStatus::BadRequest, None);
+    };
+    record.source.identity = Some(request.peer.identity.clone());
+    let held = node.world.load();
+    record.destination.workload = held.snapshot.workload(workload).cloned();
+    drop(held);
+    let Some(own) = record.destination.workload.as_ref().map(|it| it.identity.clone()) else {
+        return connect.refuse(RefusalStatus::Unavailable, None);
+    };
+    let view = View {
+        direction: Direction::Inbound,
+        workload: workload.clone(),
+        own: own.clone(),
+        source: request.peer.identity.to_string(),
+        destination: record.asked.to_string(),
+        since: seconds((node.now)()),
+    };
+    record.destination.identity = Some(own);
+    // Registered before it is judged: a denial that arrives meanwhile finds it.
+    let guard = match node.connections.register(view) {
+        Ok(guard) => guard,
+        Err(denial) => return refuse(node, &record, connect, denial),
+    };
+    let granted = match guard.decide(&node.world, |snapshot| judge::decide(snapshot, &request)) {
+        Ok(granted) => granted,
+        Err(denial) => return refuse(node, &record, connect, denial),
+    };
+    describe(&mut record, &granted);
+    guard.describe(&granted.caller.workload, &record.asked);
+    node.report.judged(&record, &granted.judgement);
+    let delivered = tokio::select! {
+        biased;
+        () = guard.closed().cancelled() => {
+            let why = guard.why().unwrap_or_else(|| Denial::plain(Reason::NoLongerAllowed, "it was closed"));
+            return refuse(node, &record, connect, why);
+        }
+        () = connect.withdrawn() => return,
+        delivered = deliver::deliver(node, workload, granted.port) => delivered,
+    };
+    let application = match delivered {
+        Ok(application) => application,
+        Err(denial) => return refuse(node, &record, connect, denial),
+    };
+    let baggage = record.destination.workload.as_ref().map(|it| crate::outbound::baggage(it));
+    // The peer may have gone meanwhile; then there is nobody to tell.
+    let Ok(stream) = connect.accept(ResponseHead { baggage }) else { return };
+    node.report.opened(&record);
+    let options = Options { idle_timeout: node.inbound.idle_timeout, counts: guard.counts.clone() };
+    let relayed = relay::relay(stream, application, guard.closed(), &options).await;
+    finish(node, &guard, &record, &relayed);
+}
+
+fn describe(record: &mut Record, granted: &Granted) {
+    record.source =
+        Party { workload: granted.source.clone(), identity: granted.caller.workload.verified().cloned() };
+    record.by.clone_from(&granted.caller.by);
+    record.service.clone_from(&granted.service);
+}
+
+fn refuse(node: &Node, record: &Record, connect: Connect, denial: Denial) {
+    let status = status(denial.reason);
+    let refusal = node.report.refuse(record, denial);
+    connect.refuse(status, Some(&denied(&refusal)));
+    node.report.ended(record, &Outcome::Refused(&refusal));
+}
+
+/// As Istio's: 401 for policy, 400 for what is not for this listener, 503 for what cannot be served now.
+fn status(reason: Reason) -> RefusalStatus {
+    match reason {
+        Reason::UnknownDestination
+        | Reason::UnknownPort
+        | Reason::Loop
+        | Reason::Malformed
+        | Reason::OriginMissing
+        | Reason::OriginForbidden
+        | Reason::OriginMalformed => RefusalStatus::BadRequest,
+        Reason::DeliveryFailed | Reason::TooMuch | Reason::Draining | Reason::NotBuilt => {
+            RefusalStatus::Unavailable
+        }
+        _ => RefusalStatus::Denied,
+    }
+}

@@ -1,0 +1,170 @@
+//! Whether a stream may be delivered: admission, then access. Pure.
+
+use std::{net::IpAddr, sync::Arc};
+
+use mesh::{
+    Caller, Denial, Facts, Reason,
+    access::{self, Judgement, Verdict},
+    admission::{self, Arrival, Entrance, Origin, TlsPeer},
+    facts::Fact,
+    hop::Authority,
+    names::{ServiceKey, WorkloadUid},
+    resource::{Admission, Workload},
+    snapshot::Snapshot,
+};
+use transport::hbone::{self, Connect, OriginField};
+
+use crate::{connections::Uses, outbound::tls_peer};
+
+/// Why facts above layer 4 are not there.
+const NOT_READ: &str = "not read at layer 4";
+
+/// What a stream asks for, and who asks.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    workload: WorkloadUid,
+    authority: Authority,
+    pub(super) peer: TlsPeer,
+    origin: Origin,
+    /// The address that it says it comes from.
+    claimed: Option<IpAddr>,
+}
+
+/// A stream that may be delivered.
+#[derive(Debug)]
+pub(super) struct Granted {
+    /// To this port of the workload.
+    pub(super) port: u16,
+    /// The service by which it was named.
+    pub(super) service: Option<(ServiceKey, u16)>,
+    /// For whom it speaks.
+    pub(super) caller: Caller,
+    /// The caller's workload, if it is held.
+    pub(super) source: Option<Arc<Workload>>,
+    /// What the policies said.
+    pub(super) judgement: Judgement,
+    /// True if the port admitted anyone.
+    direct: bool,
+}
+
+impl Request {
+    /// What a CONNECT says; nothing if its tunnel has no peer.
+    pub(super) fn read(workload: &WorkloadUid, connect: &Connect) -> Option<Self> {
+        let authority = match &connect.authority {
+            hbone::Authority::Address(address) => Authority::Address(*address),
+            hbone::Authority::Name { host, port } => Authority::Name { host: host.clone(), port: *port },
+        };
+        let origin = match &connect.head.origin {
+            OriginField::Absent => Origin::Absent,
+            OriginField::One(hbone::Origin::Identity(identity)) => Origin::Identity(identity.clone()),
+            OriginField::One(hbone::Origin::Unknown) => Origin::Unknown,
+            OriginField::Malformed => Origin::Malformed,
+            OriginField::Many(times) => Origin::Many(*times),
+        };
+        let claimed = connect.head.forwarded.as_deref().and_then(forwarded_for);
+        let peer = tls_peer(connect.peer()?);
+        Some(Self { workload: workload.clone(), authority, peer, origin, claimed })
+    }
+}
+
+/// Decides, and says what that used.
+pub(super) fn decide(snapshot: &Snapshot, request: &Request) -> Result<(Granted, Uses), Denial> {
+    let granted = judge(snapshot, request, false)?;
+    let mut identities = vec![request.peer.identity.clone()];
+    identities.extend(granted.caller.workload.verified().cloned());
+    let sets = snapshot.workload(&request.workload).map(|it| it.port(granted.port).set.clone());
+    let (standing, request) = (granted.direct, request.clone());
+    let workloads = vec![request.workload.clone()];
+    let again = move |snapshot: &Snapshot| judge(snapshot, &request, standing).map(|_| ());
+    Ok((granted, Uses { workloads, sets: sets.into_iter().collect(), identities, again: Arc::new(again) }))
+}
+
+/// `standing`: it is open already, since before its port admitted only waypoints; it may stay, under rules of layer 4,
+/// unless there are others.
+fn judge(snapshot: &Snapshot, request: &Request, standing: bool) -> Result<Granted, Denial> {
+    let addressed = admission::addressed(snapshot, &request.workload, &request.authority)?;
+    let arrival = Arrival {
+        workload: request.workload.clone(),
+        at: Entrance::Port(addressed.port),
+        peer: request.peer.clone(),
+        origin: request.origin.clone(),
+    };
+    let workload = snapshot.workload(&request.workload).ok_or_else(|| {
+        Denial::plain(Reason::UnknownDestination, format!("the workload {} is not held", request.workload))
+    })?;
+    let port = workload.port(addressed.port);
+    let direct = port.admission == Admission::Direct;
+    let (caller, whole) = match admission::check(snapshot, &arrival) {
+        Err(denial)
+            if standing
+                && denial.reason == Reason::NotThroughWaypoint
+                && access::is_layer_4(snapshot, &port.set) =>
+        {
+            (admission::check_standing(snapshot, &arrival)?, true)
+        }
+        checked => (checked?, direct),
+    };
+    let source = source(snapshot, request, &caller);
+    let facts = Facts {
+        source_address: source_address(request, &caller, source.as_deref()),
+        caller,
+        port: addressed.port,
+        http: Fact::Missing(NOT_READ),
+        mcp: Fact::Missing(NOT_READ),
+    };
+    let judgement = match whole {
+        true => access::judge(snapshot, &port.set, &facts),
+        false => access::judge_through(snapshot, &port.set, &facts),
+    };
+    if let Verdict::Refused(denial) = judgement.verdict {
+        return Err(denial);
+    }
+    let (port, service) = (addressed.port, addressed.service);
+    Ok(Granted { port, service, caller: facts.caller, source, judgement, direct })
+}
+
+/// The workload that has the claimed address, if it has the caller's identity too.
+fn source(snapshot: &Snapshot, request: &Request, caller: &Caller) -> Option<Arc<Workload>> {
+    let network = &snapshot.workload(&request.workload)?.network;
+    let owner = snapshot.workload_at(network, request.claimed?)?;
+    (Some(&owner.identity) == caller.workload.verified()).then(|| owner.clone())
+}
+
+/// A claimed address counts where a voucher says it, or where its owner has the caller's identity. Else it is unknown,
+/// which a Deny on addresses matches and an Allow does not.
+fn source_address(request: &Request, caller: &Caller, source: Option<&Workload>) -> Option<IpAddr> {
+    request.claimed.filter(|_| caller.by.is_some() || source.is_some())
+}
+
+/// RFC 7239, section 4: `for="ADDRESS"` or `for="ADDRESS:PORT"`, IPv6 in brackets.
+fn forwarded_for(text: &str) -> Option<IpAddr> {
+    let mut said = text.split([';', ',']).filter_map(|pair| pair.trim().strip_prefix("for="));
+    let (Some(only), None) = (said.next(), said.next()) else { return None };
+    let node = only.trim_matches('"');
+    if let Some(rest) = node.strip_prefix('[') {
+        return rest.split_once(']')?.0.parse().ok();
+    }
+    node.split(':').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forwarded_says_one_address_or_none() {
+        let read = |text: &str| forwarded_for(text).map(|address| address.to_string());
+        for (text, expected) in [
+            ("for=\"10.20.0.1:80\";host=a", Some("10.20.0.1")),
+            ("for=10.20.0.1", Some("10.20.0.1")),
+            ("host=a; for=\"[fd00::1]:80\"", Some("fd00::1")),
+            ("for=\"[fd00::1]\"", Some("fd00::1")),
+            ("for=10.20.0.1, for=10.20.0.2", None),
+            ("for=unknown", None),
+            ("for=", None),
+            ("", None),
+        ] {
+            assert_eq!(read(text).as_deref(), expected, "{text}");
+        }
+    }
+}
