@@ -1,5 +1,26 @@
-//! Watches, admits, publishes, writes status, links clusters.
+//! Watches, admits, translates, publishes; signs, links clusters, and tells how things stand.
+//!
+//! *Flow*: `watch` reads files and `admit` judges each object; `app` turns whatever happens into edits of
+//! `translate`'s World and publishes what follows. `serve` is the one port for proxies and linked clusters.
 
 mod accepted;
+mod admin;
 pub mod admit;
+mod app;
+mod config;
+mod explain;
+mod links;
+mod past;
+mod reports;
+mod roll;
+mod scopes;
+mod serve;
+mod serving;
+mod status;
+mod tokens;
+mod trust;
 pub mod watch;
+
+pub use app::{ControlPlane, Running, run};
+pub use config::{ADMIN_PORT, Config, ConfigError, PORT};
+pub use tokens::{Owner, TokenError, Tokens};

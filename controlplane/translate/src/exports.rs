@@ -32,8 +32,27 @@ pub struct ExportedService {
     pub capacity: u32,
     /// Whether one of its endpoints is healthy.
     pub healthy: bool,
-    /// Who ends the inner tunnel: its waypoint, or its workloads; never both.
-    pub served_by: Vec<Identity>,
+    /// Who ends the inner tunnel.
+    pub served_by: ServedBy,
+}
+
+/// Who ends the inner tunnel to an exported service: never both.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum ServedBy {
+    /// The waypoint to which it is bound.
+    Waypoint(Vec<Identity>),
+    /// Its workloads.
+    Workloads(Vec<Identity>),
+}
+
+impl ServedBy {
+    /// The identities.
+    pub fn identities(&self) -> &[Identity] {
+        match self {
+            Self::Waypoint(identities) | Self::Workloads(identities) => identities,
+        }
+    }
 }
 
 /// One port of an exported service.

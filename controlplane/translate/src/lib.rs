@@ -23,7 +23,7 @@ mod vouchers;
 mod world;
 
 pub use addresses::Owner;
-pub use exports::{EXPORTS_MAX, ExportedName, ExportedPort, ExportedService, clusterset_hostname};
+pub use exports::{EXPORTS_MAX, ExportedName, ExportedPort, ExportedService, ServedBy, clusterset_hostname};
 pub use names::workload_uid;
 pub use settings::{Access, PROXY_PORT, Settings, TUNNEL_PORT, Tunnels};
 pub use status::{Ancestor, Condition, ConditionKind, ListenerStatus, Parent, Reference, Status, Truth};

@@ -101,6 +101,12 @@ pub struct Difference {
 }
 
 impl Difference {
+    /// True if workloads came, changed or went.
+    pub fn touches_workloads(&self) -> bool {
+        let set = self.set.iter().any(|resource| matches!(resource, Resource::Workload(_)));
+        set || self.removed.iter().any(|key| key.kind == mesh::resource::Kind::Workload)
+    }
+
     /// True if nothing changed.
     pub fn is_empty(&self) -> bool {
         self.set.is_empty() && self.removed.is_empty() && self.statuses.is_empty() && self.exports.is_empty()

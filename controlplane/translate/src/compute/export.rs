@@ -8,7 +8,7 @@ use mesh::{identity::Identity, resource::Health};
 use super::link::{self, Link};
 use crate::{
     binding::Bound,
-    exports::{ExportedName, ExportedPort, ExportedService, SERVING_IDENTITIES_MAX},
+    exports::{ExportedName, ExportedPort, ExportedService, SERVING_IDENTITIES_MAX, ServedBy},
     names, ports, protocol,
     reader::Reader,
     status::{ConditionKind, Conditions, Fault, Status},
@@ -62,18 +62,18 @@ fn service(reader: &Reader<'_>, namespace: &str, name: &str) -> Option<ExportedS
         .collect();
     let served = Serving::of(reader, namespace, &own);
     let served_by = match Bound::of_service(reader, &own, &object.metadata.labels) {
-        Bound::Through { gateway, .. } => vec![gateway.identity.clone()],
+        Bound::Through { gateway, .. } => ServedBy::Waypoint(vec![gateway.identity.clone()]),
         // Once bound, its waypoint is the only way; without it nobody serves.
-        Bound::Missing { .. } => Vec::new(),
+        Bound::Missing { .. } => ServedBy::Waypoint(Vec::new()),
         Bound::No | Bound::Pending { .. } => {
-            served.identities.into_iter().take(SERVING_IDENTITIES_MAX).collect()
+            ServedBy::Workloads(served.identities.into_iter().take(SERVING_IDENTITIES_MAX).collect())
         }
     };
     Some(ExportedService {
         name: ExportedName { namespace: namespace.into(), name: name.into() },
         ports: exported,
         capacity: served.capacity,
-        healthy: served.healthy && !served_by.is_empty(),
+        healthy: served.healthy && !served_by.identities().is_empty(),
         served_by,
     })
 }

@@ -60,7 +60,7 @@ fn remotes<'w>(reader: &Reader<'w>, namespace: &str, name: &str) -> Vec<Remote<'
             let remote = ExportedName { namespace: mapping.remote.as_str().into(), name: name.into() };
             if let Some(export) = reader.exported(&link.name.name, &remote) {
                 // Whoever it names, only identities of the link's own trust domain count.
-                let mut served_by = export.served_by.clone();
+                let mut served_by = export.served_by.identities().to_vec();
                 served_by.retain(|identity| *identity.trust_domain() == link.trust_domain);
                 found.push(Remote { link: link.clone(), export, served_by });
             }

@@ -1,0 +1,118 @@
+//! The admin pages of a control plane: what is, as JSON for the command and for people.
+
+mod rows;
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use api::Input;
+use arc_swap::ArcSwap;
+use identity::Keeper;
+use mesh::TrustDomain;
+use runtime::{Admin, Answer, DrainWatch, Query};
+use serde_json::{Value, json};
+use transport::Listener;
+use wire::publish::Publisher;
+
+use crate::{explain, links::Links, reports::Reports, status::Statuses, trust::Recording};
+
+/// How far back refusals are shown where the question does not say, in seconds.
+const SINCE_DEFAULT: u64 = 600;
+
+/// What the pages read.
+#[derive(Clone)]
+pub(crate) struct Shown {
+    pub(crate) publisher: Publisher,
+    pub(crate) statuses: Statuses,
+    pub(crate) reports: Reports,
+    pub(crate) links: Links,
+    pub(crate) recording: Recording,
+    pub(crate) problems: Arc<ArcSwap<Input>>,
+    pub(crate) keeper: Keeper,
+    pub(crate) cluster: String,
+    pub(crate) trust_domain: TrustDomain,
+}
+
+/// Serves the pages until the drain begins.
+pub(crate) async fn serve(listener: Listener, pages: Arc<Admin>, mut drain: DrainWatch) {
+    loop {
+        let socket = tokio::select! {
+            socket = listener.accept() => socket,
+            () = drain.draining() => return,
+        };
+        match socket {
+            Ok(socket) => drop(tokio::spawn(Arc::clone(&pages).serve(socket, drain.clone()))),
+            Err(cause) => tracing::warn!(%cause, "the admin page cannot accept"),
+        }
+    }
+}
+
+/// The pages.
+pub(crate) fn pages(shown: Shown) -> Admin {
+    let mut admin = Admin::new();
+    let tables: [(&str, &'static str, fn(&Shown) -> Value); 12] = [
+        ("/v1/workloads", "what runs where, under which identity", rows::workloads),
+        ("/v1/services", "names, addresses, endpoints, waypoints", rows::services),
+        ("/v1/routes", "where requests are led", rows::routes),
+        ("/v1/policies", "who may do what, and how far each policy came", rows::policies),
+        ("/v1/certificates", "the certificates that were issued last", rows::certificates),
+        ("/v1/connections", "who reached for what lately, and what was decided", rows::connections),
+        ("/v1/proxies", "who is subscribed, and what it refused", rows::proxies),
+        ("/v1/links", "other clusters", rows::links),
+        ("/v1/problems", "objects and files that are not accepted", rows::problems),
+        ("/v1/objects", "every object as it was admitted", rows::objects),
+        ("/v1/statuses", "the statuses of objects", |shown| shown.statuses.all()),
+        ("/v1/cluster", "this cluster and its control plane", cluster),
+    ];
+    for (path, help, table) in tables {
+        let shown = shown.clone();
+        admin = admin.page(path, help, move |_| Answer::json(&table(&shown)));
+    }
+    let (resources, denied, explained) = (shown.clone(), shown.clone(), shown);
+    admin
+        .page("/v1/resources", "everything that is published; ?kind= chooses", move |query| {
+            Answer::json(&rows::resources(&resources, query.get("kind")))
+        })
+        .page("/v1/denied", "what was refused; ?since= seconds", move |query| {
+            let since = query.get("since").and_then(|text| text.parse().ok()).unwrap_or(SINCE_DEFAULT);
+            let from =
+                SystemTime::now().checked_sub(Duration::from_secs(since)).unwrap_or(SystemTime::UNIX_EPOCH);
+            Answer::json(&denied.reports.since(from))
+        })
+        .page("/v1/explain", "why: ?id=, or ?from= &to= &tool= &arg= &method= &path=", move |query| {
+            answer(&explained, &query)
+        })
+}
+
+fn answer(shown: &Shown, query: &Query) -> Answer {
+    let explained = match query.get("id") {
+        Some(id) => explain::by_id(&shown.reports, id),
+        None => explain::Question::read(query, &shown.trust_domain).and_then(|question| {
+            shown.publisher.read(|table| explain::by_question(table, &question, &shown.trust_domain))
+        }),
+    };
+    match explained {
+        Ok(explained) => Answer::json(&explained),
+        Err(cause) => Answer::status(http::StatusCode::BAD_REQUEST, cause),
+    }
+}
+
+fn cluster(shown: &Shown) -> Value {
+    let (plaintext, dropped) = shown.reports.plaintext();
+    json!({
+        "cluster": shown.cluster,
+        "trust_domain": shown.trust_domain,
+        "generation": shown.publisher.generation(),
+        "resources": shown.publisher.read(wire::publish::Table::len),
+        "certificate": shown.keeper.report(),
+        "reports_lost": dropped,
+        "plaintext_seen": plaintext.iter().map(|seen| json!({
+            "at": crate::status::time_text(seen.at),
+            "source": seen.source,
+            "destination": seen.destination,
+            "port": seen.port,
+        })).collect::<Vec<_>>(),
+    })
+}

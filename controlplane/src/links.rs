@@ -1,0 +1,407 @@
+//! Links to other clusters: their bundles, and what they export to us.
+//!
+//! *Flow*: for each valid ClusterLink one task fetches the bundle (the first time by the pin of its root, later by
+//! the bundle that is held), refreshes it, and reads the export stream of the one control plane that the link
+//! names. What came last is kept on disk and counts until something newer comes. *Guarantees*: only identities and
+//! revocations of the link's own trust domain are taken.
+
+mod bundle;
+mod kept;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use api::link::ClusterLinkSpec;
+use base64::Engine as _;
+use identity::Keeper;
+use mesh::{Identity, TrustDomain};
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
+use translate::{Edit, ExportedName, ExportedPort, ExportedService, Since};
+use transport::{
+    Credentials as _, Expected,
+    tls::{Alpn, Connector, ConnectorConfig, ServerTrust, SpkiPin},
+};
+use wire::export::{Exported, ImportReceiver, Imports, ImportsConfig};
+
+use kept::Kept;
+
+/// Time for connecting to another control plane.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a link says, parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Plan {
+    trust_domain: TrustDomain,
+    endpoint: http::Uri,
+    pin: SpkiPin,
+    control_plane: String,
+    identity: Identity,
+}
+
+impl Plan {
+    fn of(spec: &ClusterLinkSpec) -> Result<Self, String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        Ok(Self {
+            trust_domain: spec.trust_domain.as_str().parse().map_err(|error| text(&error))?,
+            endpoint: spec.bundle.endpoint.as_str().parse().map_err(|error| text(&error))?,
+            pin: spec.bundle.pin.as_str().parse().map_err(|error| text(&error))?,
+            control_plane: spec.control_plane.address.as_str().to_owned(),
+            identity: spec.control_plane.identity.as_str().parse().map_err(|error| text(&error))?,
+        })
+    }
+}
+
+/// What is known of one link, for people.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct LinkRow {
+    name: String,
+    trust_domain: String,
+    roots: usize,
+    bundle_fetched: Option<String>,
+    connected: bool,
+    services: usize,
+    problem: Option<String>,
+}
+
+/// Every link. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Links {
+    directory: PathBuf,
+    own: Identity,
+    keeper: Keeper,
+    shared: Arc<Shared>,
+    tasks: Arc<Mutex<BTreeMap<String, Task>>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// What each link told, until the World has taken it.
+    told: Mutex<Told>,
+    rows: Mutex<BTreeMap<String, LinkRow>>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Told {
+    bundles: BTreeMap<TrustDomain, authority::Bundle>,
+    exports: BTreeMap<String, (TrustDomain, Vec<Exported>)>,
+}
+
+struct Task {
+    plan: Plan,
+    running: JoinHandle<()>,
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+impl Links {
+    pub(crate) fn new(state: &Path, own: Identity, keeper: Keeper) -> std::io::Result<Self> {
+        let directory = state.join("links");
+        runtime::sealed::private_directory(&directory).map_err(std::io::Error::other)?;
+        Ok(Self { directory, own, keeper, shared: Arc::default(), tasks: Arc::default() })
+    }
+
+    /// Follows exactly these links from now on. What a new one told last, in an earlier run, is there at once.
+    pub(crate) fn follow(&self, links: &BTreeMap<String, &ClusterLinkSpec>) {
+        let mut tasks = self.tasks.lock();
+        let mut rows = self.shared.rows.lock();
+        tasks.retain(|name, _| links.contains_key(name));
+        rows.retain(|name, _| links.contains_key(name));
+        for (name, spec) in links {
+            let plan = match Plan::of(spec) {
+                Ok(plan) => plan,
+                Err(problem) => {
+                    tasks.remove(name);
+                    rows.insert(
+                        name.clone(),
+                        LinkRow { name: name.clone(), problem: Some(problem), ..LinkRow::default() },
+                    );
+                    continue;
+                }
+            };
+            if tasks.get(name).is_some_and(|task| task.plan == plan) {
+                continue;
+            }
+            let row = LinkRow {
+                name: name.clone(),
+                trust_domain: plan.trust_domain.to_string(),
+                problem: Some("its bundle was not fetched yet".to_owned()),
+                ..LinkRow::default()
+            };
+            rows.insert(name.clone(), row);
+            let kept = Kept::open(&self.directory, name, &plan.trust_domain, &plan.pin);
+            let link = Link {
+                name: name.clone(),
+                plan: plan.clone(),
+                own: self.own.clone(),
+                keeper: self.keeper.clone(),
+                shared: Arc::clone(&self.shared),
+                kept: Arc::new(Mutex::new(kept)),
+            };
+            link.tell_kept(&mut rows);
+            tasks.insert(name.clone(), Task { plan, running: tokio::spawn(link.run()) });
+        }
+    }
+
+    /// Waits until a link told something.
+    pub(crate) async fn changed(&self) {
+        self.shared.changed.notified().await;
+    }
+
+    /// What links told since this was asked last, as edits, and the roots of their trust domains (DER).
+    pub(crate) fn take(&self) -> (Vec<Edit>, BTreeMap<TrustDomain, Vec<Vec<u8>>>) {
+        let told = std::mem::take(&mut *self.shared.told.lock());
+        let mut edits = Vec::new();
+        let mut roots = BTreeMap::new();
+        for (trust_domain, bundle) in told.bundles {
+            let encode = |root: &Vec<u8>| base64::engine::general_purpose::STANDARD.encode(root).into();
+            let encoded = translate::Bundle {
+                sequence: bundle.sequence,
+                roots: bundle.roots.iter().map(encode).collect(),
+            };
+            edits.push(Edit::Bundle(trust_domain.clone(), Some(encoded)));
+            roots.insert(trust_domain, bundle.roots);
+        }
+        for (link, (trust_domain, exports)) in told.exports {
+            let mut services = Vec::new();
+            for exported in exports {
+                match exported {
+                    Exported::Service(service) => services.push(service_of(service)),
+                    Exported::Revocation(revocation)
+                        if *revocation.identity.trust_domain() == trust_domain =>
+                    {
+                        let since =
+                            Since { issued_before: revocation.issued_before, reason: revocation.reason };
+                        edits.push(Edit::Revoked(revocation.identity, since));
+                    }
+                    Exported::Revocation(revocation) => {
+                        tracing::warn!(link, identity = %revocation.identity, "a link may not revoke for others");
+                    }
+                }
+            }
+            edits.push(Edit::Exports(link.as_str().into(), services));
+        }
+        (edits, roots)
+    }
+
+    /// What is known of each link.
+    pub(crate) fn rows(&self) -> Vec<LinkRow> {
+        self.shared.rows.lock().values().cloned().collect()
+    }
+}
+
+fn service_of(service: wire::export::ExportedService) -> ExportedService {
+    let port = |(number, port): (u16, wire::export::ExportedPort)| {
+        (number, ExportedPort { name: port.name, protocol: port.protocol })
+    };
+    ExportedService {
+        served_by: match service.served_by {
+            wire::export::ServedBy::Waypoint(identities) => translate::ServedBy::Waypoint(identities),
+            wire::export::ServedBy::Workloads(identities) => translate::ServedBy::Workloads(identities),
+        },
+        name: ExportedName { namespace: service.namespace, name: service.name },
+        ports: service.ports.into_iter().map(port).collect(),
+        capacity: service.capacity,
+        healthy: service.healthy,
+    }
+}
+
+/// One link being followed.
+struct Link {
+    name: String,
+    plan: Plan,
+    own: Identity,
+    keeper: Keeper,
+    shared: Arc<Shared>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+impl Link {
+    fn tell_kept(&self, rows: &mut BTreeMap<String, LinkRow>) {
+        let kept = self.kept.lock();
+        let mut told = self.shared.told.lock();
+        if let Some(bundle) = kept.bundle() {
+            if let Some(row) = rows.get_mut(&self.name) {
+                row.roots = bundle.roots.len();
+            }
+            told.bundles.insert(self.plan.trust_domain.clone(), bundle);
+        }
+        if let Some(exports) = kept.exports() {
+            told.exports.insert(self.name.clone(), (self.plan.trust_domain.clone(), exports.to_vec()));
+        }
+        self.shared.changed.notify_one();
+    }
+
+    async fn run(self) {
+        let (bundles, known) = watch::channel(self.kept.lock().bundle());
+        let link = Arc::new(self);
+        tokio::join!(Arc::clone(&link).refresh(bundles), link.read(known));
+    }
+
+    /// Fetches the bundle again and again, as often as it asks for.
+    async fn refresh(self: Arc<Self>, bundles: watch::Sender<Option<authority::Bundle>>) {
+        let mut backoff = runtime::Backoff::new(backoff());
+        loop {
+            let held = bundles.borrow().clone();
+            let wait =
+                match bundle::fetch(&self.plan.endpoint, self.trust(held.as_ref()), &self.plan.trust_domain)
+                    .await
+                {
+                    Ok(bundle) => {
+                        backoff.succeeded();
+                        let wait = bundle.refresh_hint.clamp(bundle::REFRESH_LEAST, bundle::REFRESH_MOST);
+                        self.fetched(&bundle);
+                        if held.as_ref() != Some(&bundle) {
+                            self.shared
+                                .told
+                                .lock()
+                                .bundles
+                                .insert(self.plan.trust_domain.clone(), bundle.clone());
+                            self.kept.lock().set_bundle(&bundle);
+                            self.shared.changed.notify_one();
+                            bundles.send_replace(Some(bundle));
+                        }
+                        wait
+                    }
+                    Err(cause) => {
+                        self.problem(format!(
+                            "the bundle cannot be fetched from {}: {cause}",
+                            self.plan.endpoint
+                        ));
+                        backoff.failed(rand::random())
+                    }
+                };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    fn trust(&self, held: Option<&authority::Bundle>) -> ServerTrust {
+        match held {
+            // The pin is for the first time alone.
+            None => ServerTrust::Pin { pin: self.plan.pin, trust_domain: self.plan.trust_domain.clone() },
+            Some(bundle) => self.trust_by(bundle),
+        }
+    }
+
+    fn trust_by(&self, bundle: &authority::Bundle) -> ServerTrust {
+        ServerTrust::Identity {
+            expected: Expected::new([self.plan.identity.clone()]),
+            bundles: Arc::new(BTreeMap::from([(self.plan.trust_domain.clone(), bundle.roots.clone())])),
+        }
+    }
+
+    /// Reads the export stream; begins anew with each bundle and each certificate of ours.
+    async fn read(self: Arc<Self>, mut known: watch::Receiver<Option<authority::Bundle>>) {
+        let mut changes = self.keeper.changes();
+        loop {
+            let bundle = known.borrow_and_update().clone();
+            let Some(bundle) = bundle else {
+                if known.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            };
+            let reading = async {
+                match self.imports(&bundle).await {
+                    Ok(imports) => imports.run().await,
+                    Err(cause) => {
+                        self.problem(cause);
+                        std::future::pending::<()>().await;
+                    }
+                }
+            };
+            tokio::select! {
+                () = reading => {}
+                gone = known.changed() => if gone.is_err() { return },
+                change = changes.next() => if change.is_none() { return },
+            }
+        }
+    }
+
+    async fn imports(self: &Arc<Self>, bundle: &authority::Bundle) -> Result<Imports, String> {
+        let credential = self.keeper.current(&self.own).map_err(|error| error.to_string())?;
+        let connector = Connector::new(ConnectorConfig {
+            trust: self.trust_by(bundle),
+            credential: Some(credential),
+            alpn: Alpn::H2,
+            timeout: CONNECT_TIMEOUT,
+        })
+        .map_err(|error| error.to_string())?;
+        // The connector does TLS whatever the scheme says; https would have tonic look for TLS of its own.
+        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", self.plan.control_plane))
+            .map_err(|error| format!("spec.controlPlane.address: {error}"))?;
+        let channel = endpoint.connect_with_connector_lazy(connector);
+        let config = ImportsConfig { backoff: backoff(), chance: rand::random };
+        let receiver = Receiver { link: Arc::clone(self) };
+        Ok(Imports::new(config, channel, Box::new(receiver)))
+    }
+
+    fn fetched(&self, bundle: &authority::Bundle) {
+        let now = crate::status::seconds(SystemTime::now());
+        self.row(|row| {
+            row.roots = bundle.roots.len();
+            row.bundle_fetched = Some(crate::status::time_text(now));
+            row.problem = None;
+        });
+    }
+
+    fn problem(&self, problem: String) {
+        tracing::warn!(link = self.name, problem, "a link has a problem");
+        self.row(|row| row.problem = Some(problem));
+    }
+
+    fn row(&self, change: impl FnOnce(&mut LinkRow)) {
+        if let Some(row) = self.shared.rows.lock().get_mut(&self.name) {
+            change(row);
+        }
+    }
+}
+
+fn backoff() -> runtime::backoff::Config {
+    runtime::backoff::Config { first: Duration::from_millis(50), most: Duration::from_secs(10) }
+}
+
+/// Hands on what arrives on the export stream.
+struct Receiver {
+    link: Arc<Link>,
+}
+
+impl ImportReceiver for Receiver {
+    fn imported(&mut self, all: &BTreeMap<String, Exported>, _: &BTreeSet<String>) {
+        let link = &self.link;
+        let exports: Vec<Exported> = all.values().take(translate::EXPORTS_MAX).cloned().collect();
+        link.row(|row| {
+            row.services = exports.iter().filter(|export| matches!(export, Exported::Service(_))).count()
+        });
+        link.kept.lock().set_exports(&exports);
+        link.shared.told.lock().exports.insert(link.name.clone(), (link.plan.trust_domain.clone(), exports));
+        link.shared.changed.notify_one();
+    }
+
+    fn connected(&mut self, up: Result<(), String>) {
+        match up {
+            Ok(()) => self.link.row(|row| {
+                row.connected = true;
+                row.problem = None;
+            }),
+            Err(cause) => {
+                self.link.row(|row| row.connected = false);
+                self.link
+                    .problem(format!("the export stream of {} ended: {cause}", self.link.plan.control_plane));
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Who exists now: which identities run on which node, and which gateways there are.
+//!
+//! The authority asks it before it signs, tokens are checked against it. It is replaced whole after each edit.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use arc_swap::ArcSwap;
+use mesh::{Identity, names::NodeName, resource::Workload};
+
+/// Who exists now. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Roll {
+    now: Arc<ArcSwap<Entries>>,
+}
+
+/// What the roll says at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Entries {
+    nodes: BTreeMap<NodeName, BTreeSet<Identity>>,
+    gateways: BTreeSet<Identity>,
+}
+
+impl Entries {
+    /// Reads them from the workloads of this cluster.
+    pub(crate) fn of<'a>(
+        workloads: impl Iterator<Item = &'a Workload>,
+        trust_domain: &mesh::TrustDomain,
+    ) -> Self {
+        let mut entries = Self::default();
+        for workload in workloads {
+            // What stands for another cluster's service runs nowhere here.
+            if workload.identity.trust_domain() != trust_domain || workload.addresses.is_empty() {
+                continue;
+            }
+            match is_gateway(workload) {
+                true => entries.gateways.insert(workload.identity.clone()),
+                false => {
+                    entries.nodes.entry(workload.node.clone()).or_default().insert(workload.identity.clone())
+                }
+            };
+        }
+        entries
+    }
+}
+
+/// A gateway runs on no node of ours and has an address; what stands for a remote service has none.
+pub(crate) fn is_gateway(workload: &Workload) -> bool {
+    workload.node.as_str().is_empty() && !workload.addresses.is_empty()
+}
+
+impl Roll {
+    /// Replaces it, and names the gateways that are gone.
+    pub(crate) fn replace(&self, entries: Entries) -> BTreeSet<Identity> {
+        let before = self.now.swap(Arc::new(entries));
+        let after = self.now.load();
+        before.gateways.difference(&after.gateways).cloned().collect()
+    }
+
+    /// True if there is a gateway with this identity.
+    pub(crate) fn is_gateway(&self, identity: &Identity) -> bool {
+        self.now.load().gateways.contains(identity)
+    }
+}
+
+impl authority::Placement for Roll {
+    fn runs_on(&self, node: &NodeName, identity: &Identity) -> bool {
+        self.now.load().nodes.get(node).is_some_and(|placed| placed.contains(identity))
+    }
+}
