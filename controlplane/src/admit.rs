@@ -60,14 +60,10 @@ pub fn admit_json(value: serde_json::Value, compile: Compile<'_>) -> Result<Obje
 /// Judges an object that stands at a place.
 pub(crate) fn admit(node: &Node, place: &Place, compile: Compile<'_>) -> Result<Object, Box<Refused>> {
     let place = Place { line: node.line(), ..place.clone() };
-    let (kind, name) = match identify(node) {
-        Ok(found) => found,
-        Err((fault, name)) => {
-            let line = node.line_of(&fault);
-            let rejection = fault.on_line(line).rejection(place, name);
-            return Err(Box::new(Refused { rejection, targets: None }));
-        }
-    };
+    let (kind, name) = identify(node).map_err(|fault| {
+        let line = node.line_of(&fault);
+        Box::new(Refused { rejection: fault.on_line(line).rejection(place.clone(), None), targets: None })
+    })?;
     decode_as(kind, node).and_then(|object| check(&object, compile).map(|()| object)).map_err(|fault| {
         let line = node.line_of(&fault);
         let fault = if kind == Kind::Secret { fault.without_values() } else { fault };
@@ -80,8 +76,8 @@ pub(crate) fn admit(node: &Node, place: &Place, compile: Compile<'_>) -> Result<
 ///
 /// # Errors
 /// Why it is not accepted.
-pub fn check_object(object: &Object, compile: Compile<'_>) -> Result<(), Rejection> {
-    check(object, compile).map_err(|fault| fault.rejection(Place::default(), Some(object.name())))
+pub fn check_object(object: &Object, compile: Compile<'_>) -> Result<(), Box<Rejection>> {
+    check(object, compile).map_err(|fault| Box::new(fault.rejection(Place::default(), Some(object.name()))))
 }
 
 /// What names the object that this says it is, if that much can be read.
@@ -95,42 +91,35 @@ pub(crate) fn targets_of(object: &Object, node: &Node) -> Option<Targets> {
 }
 
 /// What it is and what it is called.
-fn identify(node: &Node) -> Result<(Kind, Name), (Fault, Option<Name>)> {
-    let nameless = |fault| (fault, None);
+fn identify(node: &Node) -> Result<(Kind, Name), Fault> {
+    const PARTS: &str = "an object has apiVersion, kind, metadata and spec";
     if !node.is_map() {
-        return Err(nameless(
-            Fault::invalid("is not an object").remedy("an object has apiVersion, kind, metadata and spec"),
-        ));
+        return Err(Fault::invalid("is not an object").remedy(PARTS));
     }
     let written = |node: Option<&Node>, field: &str| match node.and_then(Node::text) {
         Some(text) if !text.is_empty() => Ok(text.to_owned()),
-        _ => Err(Fault::new(api::Reason::MissingField, "is missing")
-            .remedy("an object has apiVersion, kind, metadata and spec")
-            .within(field)),
+        _ => Err(Fault::new(api::Reason::MissingField, "is missing").remedy(PARTS).within(field)),
     };
-    let api_version = written(node.get("apiVersion"), "apiVersion").map_err(nameless)?;
-    let kind = written(node.get("kind"), "kind").map_err(nameless)?;
-    let kind = Kind::named(&api_version, &kind).map_err(|error| nameless(unknown_kind(error)))?;
+    let api_version = written(node.get("apiVersion"), "apiVersion")?;
+    let kind = written(node.get("kind"), "kind")?;
+    let kind = Kind::named(&api_version, &kind).map_err(unknown_kind)?;
     let metadata = node.get("metadata");
     let name = written(metadata.and_then(|metadata| metadata.get("name")), "name");
     let name =
         name.within("metadata").map_err(|fault| match metadata.and_then(|m| m.get("generateName")) {
-            Some(_) => nameless(fault.remedy("generateName needs an API server: write a name")),
-            None => nameless(fault.remedy(format!("write a name for this {kind}"))),
+            Some(_) => fault.remedy("generateName needs an API server: write a name"),
+            None => fault.remedy(format!("write a name for this {kind}")),
         })?;
     let namespace = match (kind.scope(), metadata.and_then(|metadata| metadata.get("namespace"))) {
         (Scope::Cluster, _) => "",
         (Scope::Namespaced, None) => DEFAULT_NAMESPACE,
         (Scope::Namespaced, Some(namespace)) if namespace.is_null() => DEFAULT_NAMESPACE,
-        (Scope::Namespaced, Some(namespace)) => namespace.text().ok_or_else(|| {
-            nameless(Fault::invalid("is not a text").within("namespace").within("metadata"))
-        })?,
+        (Scope::Namespaced, Some(namespace)) => namespace
+            .text()
+            .ok_or_else(|| Fault::invalid("is not a text").within("namespace").within("metadata"))?,
     };
     let name = Name::new(kind, namespace, &name);
-    match metadata::check_name(&name) {
-        Ok(()) => Ok((kind, name)),
-        Err(fault) => Err((fault, None)),
-    }
+    metadata::check_name(&name).map(|()| (kind, name))
 }
 
 fn unknown_kind(error: KindError) -> Fault {

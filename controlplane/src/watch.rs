@@ -163,6 +163,25 @@ pub fn read(paths: Vec<PathBuf>, compiler: &Compiler) -> Result<Arc<Input>, Watc
     reading.map_err(WatchError::Thread)?.join().map_err(gave_up)
 }
 
+/// What these files would be seen as, without a disk.
+#[cfg(test)]
+pub(crate) fn read_text(files: &[(&str, &str)]) -> Look {
+    let compile = |_: &str| Ok(());
+    let read = |(name, text): &(&str, &str)| {
+        Arc::new(folder::FileRead {
+            name: (*name).to_owned(),
+            written: documents::read(name, text, &compile),
+        })
+    };
+    Look { files: files.iter().map(read).collect(), unreadable: Vec::new() }
+}
+
+/// One look at one folder.
+#[cfg(test)]
+pub(crate) fn look_at(folder: &Path) -> Look {
+    Folder::new(vec![folder.to_owned()]).look(&|_| Ok(()), |_| false)
+}
+
 fn check_paths(paths: &[PathBuf]) -> Result<(), WatchError> {
     for path in paths {
         std::fs::metadata(path).map_err(|cause| WatchError::Path { path: path.clone(), cause })?;

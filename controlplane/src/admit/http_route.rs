@@ -351,14 +351,11 @@ fn check_backend(backend: &RouteBackendRef, rule: &RouteRule) -> Result<(), Faul
 
 fn check_backend_object(backend: &BackendRef) -> Result<(), Fault> {
     match (&*backend.group, &*backend.kind) {
-        ("", "Service") => {
-            if backend.port.is_none() {
-                return Err(Fault::new(api::Reason::MissingField, "is missing")
-                    .remedy("a Service is named with its port")
-                    .within("port"));
-            }
+        ("", "Service") if backend.port.is_none() => {
+            return Err(Fault::new(api::Reason::MissingField, "is missing")
+                .remedy("a Service is named with its port")
+                .within("port"));
         }
-        (GROUP, "AgentBackend") | ("multicluster.x-k8s.io", "ServiceImport") => {}
         ("inference.networking.k8s.io", "InferencePool") => {
             return Err(Fault::not_built_yet("an InferencePool as a backend").within("kind"));
         }

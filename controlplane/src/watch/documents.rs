@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use api::{Name, Object, Place, Reason, Rejection};
 
-use crate::admit::{Compile, DEPTH_MAX, Node, Refused, admit, name_of};
+use crate::admit::{Compile, DEPTH_MAX, Node, Refused, admit, name_of, targets_of};
 
 /// Most objects in one file.
 pub(crate) const FILE_OBJECTS_MAX: usize = 20_000;
@@ -17,6 +17,9 @@ const NODES_MAX: usize = 250_000;
 const ALIASES_MAX: usize = 1_000;
 /// Most events that all aliases of a document may replay: this is what stops alias bombs.
 const REPLAYED_MAX: usize = 100_000;
+
+/// Most lines that are taken away to find a beginning that parses.
+const BEGINNINGS_MAX: usize = 32;
 
 /// An object that is written in a file, accepted or not.
 #[derive(Debug, Clone)]
@@ -175,7 +178,7 @@ fn unparsed(
     let error = error.without_snippet();
     let fault_line = error.location().map_or(1, |location| location.line().max(1));
     let (message, remedy, reason) = explain(error);
-    let begin = document.lines().position(|line| says_something(line)).unwrap_or(0) as u64;
+    let begin = document.lines().position(says_something).unwrap_or(0) as u64;
     let place = Place { file: file.to_owned(), line: before + begin + 1 };
     let mut rejection = Rejection {
         place: Place { file: file.to_owned(), line: before + fault_line },
@@ -185,19 +188,28 @@ fn unparsed(
         message,
         remedy,
     };
-    let head: String = document.split_inclusive('\n').take(fault_line.saturating_sub(1) as usize).collect();
     let mut targets = None;
-    if let Ok(node) = parse(&head) {
+    if let Some(node) = beginning(document, fault_line) {
         rejection.object = name_of(&node);
         if rejection.object.is_some() {
             // It is not accepted, however well its beginning reads; but its targets may be known already.
             targets = match admit(&node, &place, compile) {
                 Err(refused) => refused.targets,
-                Ok(object) => crate::admit::targets_of(&object, &node),
+                Ok(object) => targets_of(&object, &node),
             };
         }
     }
     Written::Bad { place, refused: Box::new(Refused { rejection, targets }) }
+}
+
+/// As many of the lines before a fault as parse. The parser may have noticed it some lines further down.
+fn beginning(document: &str, fault_line: u64) -> Option<Node> {
+    let lines: Vec<&str> = document.split_inclusive('\n').collect();
+    let most = usize::try_from(fault_line).unwrap_or(usize::MAX).saturating_sub(1).min(lines.len());
+    (most.saturating_sub(BEGINNINGS_MAX)..=most).rev().filter(|count| *count > 0).find_map(|count| {
+        let head = lines[..count].concat();
+        parse(&head).ok().filter(Node::is_map)
+    })
 }
 
 /// The parser's message without its place, which stands before it already.
