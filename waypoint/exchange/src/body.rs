@@ -65,7 +65,7 @@ enum State {
         bytes: Bytes,
         trailers: Option<HeaderMap>,
     },
-    // The mutex is never locked: it makes a body `Sync` whose source is only `Send`.
+    // The mutex is never contended: it makes a body `Sync` whose source is only `Send`.
     Streamed {
         ahead: VecDeque<Frame<Bytes>>,
         rest: Mutex<Source>,
@@ -227,7 +227,13 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.is_empty()
+        match &self.state {
+            State::Empty => true,
+            State::Held { bytes, trailers } => bytes.is_empty() && trailers.is_none(),
+            State::Streamed { ahead, rest } => {
+                ahead.is_empty() && rest.try_lock().is_some_and(|rest| rest.is_end_stream())
+            }
+        }
     }
 
     fn size_hint(&self) -> SizeHint {

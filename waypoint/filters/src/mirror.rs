@@ -156,12 +156,17 @@ impl http_body::Body for Original {
             self.mirrors.give_up();
             self.copy = None;
         }
+        // Whoever knows the length asks no further, so the copy is told now.
+        if self.body.is_end_stream()
+            && let Some(copy) = self.copy.take()
+        {
+            let _ = copy.try_send(Ok(Frame::data(Bytes::new())));
+        }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        // Never, so that the end is polled and the copy is told.
-        false
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> http_body::SizeHint {

@@ -226,9 +226,10 @@ impl http_body::Body for Watched {
                 this.finish.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
                 let next = Instant::now() + this.idle_span;
                 this.idle.as_mut().reset(next);
-                if let Some(trailers) = frame.trailers_ref() {
+                // Whoever knows the length, or saw the trailers, asks no further.
+                if frame.is_trailers() || this.body.is_end_stream() {
                     let end = this.denial.clone().map_or(End::Complete, End::Closed);
-                    this.finish.end(&end, Some(trailers));
+                    this.finish.end(&end, frame.trailers_ref());
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -249,6 +250,10 @@ impl http_body::Body for Watched {
                 Poll::Pending
             }
         }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.over || self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> http_body::SizeHint {

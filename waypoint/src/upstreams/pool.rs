@@ -351,16 +351,24 @@ impl http_body::Body for Lent {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        match &polled {
-            Poll::Ready(None) => {
-                if let Some(back) = self.back.take() {
-                    back.return_when_ready();
-                }
+        let over = match &polled {
+            Poll::Ready(None) => true,
+            // Whoever knows the length asks no further.
+            Poll::Ready(Some(Ok(_))) => self.body.is_end_stream(),
+            Poll::Ready(Some(Err(_))) => {
+                self.back = None;
+                false
             }
-            Poll::Ready(Some(Err(_))) => self.back = None,
-            _ => {}
+            Poll::Pending => false,
+        };
+        if over && let Some(back) = self.back.take() {
+            back.return_when_ready();
         }
         polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> http_body::SizeHint {

@@ -1,0 +1,11 @@
+//! A waypoint on loopback between real tunnels: callers before it, nodes with applications behind it.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod calling;
+mod changing;
+mod failing;
+mod hostile;
+mod relaying;
+mod routing;
+mod support;
