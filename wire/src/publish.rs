@@ -10,6 +10,7 @@ mod closure;
 mod feedback;
 mod node;
 mod references;
+mod response;
 mod scopes;
 mod serve;
 mod subscription;

@@ -418,7 +418,7 @@ fn expected(set: &PolicySet, held: &BTreeMap<Key, (mesh::names::Version, Resourc
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_order_ends_in_the_same_state_and_passes_through_no_other(

@@ -276,6 +276,10 @@ fn what_the_program_rejects_is_refused_by_name_and_the_former_stays() {
             "connected node n1 n".to_owned(),
             "node n1 applied 1".to_owned(),
             format!("node n1 refused {key}: no, really: not"),
+            format!(
+                "node n1 refused PolicySet s1: its member {} is not held in the version that it names",
+                object("grants")
+            ),
             "node n1 applied 2".to_owned(),
         ]
     );
@@ -287,6 +291,46 @@ fn what_the_program_rejects_is_refused_by_name_and_the_former_stays() {
     pair.settle();
     let standing = publisher.standing(&key);
     assert_eq!((standing.applied, standing.refused.len()), (1, 0));
+}
+
+#[test]
+fn a_set_stays_with_the_policy_that_it_names_also_on_the_disk() {
+    let publisher = publisher("e1");
+    publisher.update(edits(world()), None);
+    let mut pair = connected(&publisher);
+    let good = pair.state.stored(std::time::SystemTime::UNIX_EPOCH).unwrap().resources;
+    let bad = policy("grants", "bad");
+    pair.seen.lock().reject.push((bad.clone(), "no".to_owned()));
+    publisher.update(edits([bad]), None);
+    pair.settle();
+    assert_eq!(pair.state.stored(std::time::SystemTime::UNIX_EPOCH).unwrap().resources, good);
+    let refused = publisher.standing(&Key::new(Kind::PolicySet, "s1")).refused;
+    assert_eq!(refused.len(), 1, "the set is not in force either, and says so");
+    assert!(refused[0].1.contains("AccessPolicy/shop/grants"));
+}
+
+#[test]
+fn what_was_asked_for_before_the_beginning_follows_changes() {
+    let publisher = publisher("e1");
+    let link = publisher.subscribe(node("n1"));
+    let recorder = Recorder::default();
+    let mut state = wire::subscribe::State::new(config(None), Box::new(recorder.clone()));
+    drop(state.ask(
+        "tools.shop.svc.cluster.local".parse().unwrap(),
+        tokio::sync::oneshot::channel().0,
+        std::time::Instant::now(),
+    ));
+    let requests = state.open();
+    let (begin, types) = requests.split_last().unwrap();
+    types.iter().for_each(|request| link.take(request.clone()).unwrap());
+    // Between the name and the beginning.
+    publisher.update(edits([service("tools", "s1", None)]), None);
+    link.take(begin.clone()).unwrap();
+    for response in link.push().unwrap() {
+        state.take(response).unwrap();
+    }
+    let held: Vec<Kind> = recorder.0.lock().held.keys().map(|key| key.kind).collect();
+    assert_eq!(held, [Kind::Service]);
 }
 
 #[test]

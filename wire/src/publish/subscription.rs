@@ -7,38 +7,35 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use mesh::{
     names::Version,
-    resource::{Key, Kind, Resource},
+    resource::{Key, Kind},
 };
-use prost::Message;
 use proto::{
-    envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource as Sent},
-    strait::v1::{Any, Checkpoint},
+    envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse},
+    strait::v1::Checkpoint,
 };
 use tonic::Status;
 
 use super::{
-    Changed, Feedback, Scopes, SubscriberInfo, SubscriberState, Table, closure::Scope, node::Announcement,
-    table::Effect, touches,
+    Changed, Feedback, Scopes, SubscriberInfo, SubscriberState, Table,
+    closure::Scope,
+    node::Announcement,
+    response::{Response, end, what_is},
+    table::Effect,
+    touches,
 };
 use crate::{
     Caller, Want,
-    encode::{CHECKPOINT_TYPE, Encoded, encode, key_of, type_url, type_urls},
+    encode::{CHECKPOINT_TYPE, key_of, type_url, type_urls},
 };
 
 /// Most names that one subscriber may ask for at a time.
 pub const WANTS_MAX: usize = 4096;
 /// Most resources that a subscriber may say it holds.
 const HELD_MAX: usize = 1 << 20;
-/// Bytes of resources after which a push goes on in another response.
-const RESPONSE_BYTES: usize = 1 << 20;
-/// Removed names after which a push goes on in another response.
-const RESPONSE_REMOVED: usize = 4096;
 /// Longest reason of a refusal that is kept, in bytes.
 const REASON_BYTES_MAX: usize = 1024;
 /// The name under which everything in scope is subscribed.
 pub(crate) const EVERYTHING: &str = "*";
-/// The only resource of its type.
-pub(crate) const CHECKPOINT_NAME: &str = "checkpoint";
 
 /// A version that a subscriber refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,10 +156,8 @@ impl Subscription {
 
     /// After all edits of one update: roots and wants, where the changes can alter them.
     pub(super) fn settle(&mut self, table: &Table, scopes: &dyn Scopes, changes: &[Changed]) {
-        if !self.begun {
-            return;
-        }
-        if changes.iter().any(|change| scopes.affected(change, &self.info.caller)) {
+        // Names may have been asked for before the beginning; roots are asked for at it.
+        if self.begun && changes.iter().any(|change| scopes.affected(change, &self.info.caller)) {
             self.scope.set_roots(table, scopes.roots(table, &self.info.caller), &mut self.dirty);
         }
         let touched = |want: &&Want| changes.iter().any(|change| touches(change, want));
@@ -347,71 +342,6 @@ impl Subscription {
         }
         self.in_flight = Some(InFlight { generation, open, keys });
         responses
-    }
-}
-
-/// A resource as it is sent. What was asked for and is nowhere is an absence, made here.
-fn what_is(table: &Table, key: &Key) -> Option<Encoded> {
-    if let Some(encoded) = table.encoded(key) {
-        return Some(encoded.clone());
-    }
-    if key.kind != Kind::Absence {
-        return None;
-    }
-    let want: Want = key.name.parse().ok()?;
-    encode(&Resource::Absence(want.absence().into())).ok()
-}
-
-/// One response while it is filled.
-struct Response {
-    message: DeltaDiscoveryResponse,
-    bytes: usize,
-}
-
-impl Response {
-    fn new(url: &str) -> Self {
-        let message =
-            DeltaDiscoveryResponse { type_url: url.to_owned(), ..DeltaDiscoveryResponse::default() };
-        Self { message, bytes: 0 }
-    }
-
-    fn set(&mut self, encoded: &Encoded) {
-        self.bytes += encoded.value.len() + encoded.key.name.len();
-        self.message.resources.push(Sent {
-            version: encoded.version.to_string(),
-            resource: Some(Any { type_url: encoded.type_url().to_owned(), value: encoded.value.clone() }),
-            name: encoded.key.name.to_string(),
-            aliases: Vec::new(),
-        });
-    }
-
-    fn remove(&mut self, key: &Key) {
-        self.message.removed_resources.push(key.name.to_string());
-    }
-
-    fn is_full(&self) -> bool {
-        self.bytes >= RESPONSE_BYTES || self.message.removed_resources.len() >= RESPONSE_REMOVED
-    }
-
-    fn is_empty(&self) -> bool {
-        self.message.resources.is_empty() && self.message.removed_resources.is_empty()
-    }
-}
-
-fn end(checkpoint: &Checkpoint) -> DeltaDiscoveryResponse {
-    let resource = Sent {
-        version: format!("{}/{}", checkpoint.epoch, checkpoint.generation),
-        resource: Some(Any {
-            type_url: CHECKPOINT_TYPE.to_owned(),
-            value: checkpoint.encode_to_vec().into(),
-        }),
-        name: CHECKPOINT_NAME.to_owned(),
-        aliases: Vec::new(),
-    };
-    DeltaDiscoveryResponse {
-        type_url: CHECKPOINT_TYPE.to_owned(),
-        resources: vec![resource],
-        ..DeltaDiscoveryResponse::default()
     }
 }
 

@@ -5,13 +5,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Instant, SystemTime},
 };
 
 use bytes::Bytes;
 use mesh::{
     names::Version,
-    resource::{Key, Kind},
+    resource::{Key, Kind, PolicySet, Resource},
 };
 use proto::{
     envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse},
@@ -199,10 +200,14 @@ impl State {
             arrived.keys().filter_map(|key| Some((key.clone(), self.held.get(key)?.clone()))).collect();
         let mut changes = Vec::with_capacity(arrived.len());
         let mut told: BTreeSet<Key> = BTreeSet::new();
+        let mut sets = Vec::new();
         for (key, now) in arrived {
             match now {
                 Some(Arrived { version, value, resource }) => {
                     told.insert(key.clone());
+                    if let Resource::PolicySet(set) = &resource {
+                        sets.push(Arc::clone(set));
+                    }
                     self.held.insert(key, Holding { version: version.clone(), value });
                     changes.push(Change::Set(version, resource));
                 }
@@ -220,8 +225,11 @@ impl State {
         changes.sort_by_cached_key(rank);
         let first = !std::mem::replace(&mut self.told, true);
         let batch = Batch { changes, checkpoint: checkpoint.clone(), origin: Origin::ControlPlane };
-        let rejected = self.receiver.apply(batch);
+        let mut rejected = self.receiver.apply(batch);
         self.forget(&rejected);
+        let incomplete: Vec<Rejected> = sets.iter().filter_map(|set| self.incomplete(set)).collect();
+        self.forget(&incomplete);
+        rejected.extend(incomplete);
         let old = before.into_iter().filter(|(key, _)| rejected.iter().any(|it| it.key == *key));
         let old: Vec<_> = old.collect();
         self.held.extend(old.iter().cloned());
@@ -233,6 +241,17 @@ impl State {
             self.forget(&again);
         }
         rejected
+    }
+
+    /// A set that names a version of a policy that was rejected. The program goes on with the set that was complete
+    /// before; so must its disk.
+    fn incomplete(&self, set: &PolicySet) -> Option<Rejected> {
+        let missing = set.stages.iter().flat_map(|stage| &stage.policies).find(|member| {
+            let held = self.held.get(&Key::new(Kind::Policy, &member.name)).map(|holding| &holding.version);
+            member.version.is_some() && held != member.version.as_ref()
+        })?;
+        let reason = format!("its member {} is not held in the version that it names", missing.name);
+        Some(Rejected { key: Key::new(Kind::PolicySet, &set.name), reason })
     }
 
     /// Somebody asks for a name.
