@@ -29,6 +29,11 @@ use crate::{
 pub(crate) fn refused(scope: &Scope, opened: &Opened, denial: &Denial) -> Response {
     let id = scope.refused(denial);
     let request = opened.message.as_ref().and_then(Message::request_id);
+    if !is_of_policy(denial.reason) {
+        // Nobody decided that this caller may not: there is nothing to hide.
+        let status = answer::status_of(denial.reason);
+        return failed(opened, status, denial.reason.name(), Some((denial.reason, &id)));
+    }
     let Some(request) = request.filter(|_| scope.knows_caller()) else {
         return forbidden(opened, denial, &id);
     };
@@ -41,6 +46,20 @@ pub(crate) fn refused(scope: &Scope, opened: &Opened, denial: &Denial) -> Respon
     };
     let body = error_body(Some(request.value()), error.code, &error.message, Some(error.data));
     json_response(status, body)
+}
+
+/// True if a policy decided, or the want of one.
+fn is_of_policy(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Denied
+            | Reason::NoGrant
+            | Reason::BeyondLimit
+            | Reason::IdentityUnknown
+            | Reason::NotOfTheMesh
+            | Reason::PolicyBroken
+            | Reason::PolicyMissing
+    )
 }
 
 /// What a JSON-RPC error says.

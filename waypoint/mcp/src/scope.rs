@@ -55,6 +55,11 @@ impl Scope {
         id
     }
 
+    /// Writes down what went wrong.
+    pub(crate) fn failed(&self, what: &str) {
+        self.trail.failed(what);
+    }
+
     /// Whose sessions these are. Callers that cannot be told apart are told apart by their address.
     pub(crate) fn principal(&self) -> String {
         match (&self.facts.caller.workload, self.facts.source_address) {

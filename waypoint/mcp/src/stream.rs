@@ -41,6 +41,7 @@ impl Stream {
 
     fn unreadable(&self) -> Passage {
         if self.lists {
+            self.scope.failed("an event that may carry a list cannot be read for certain");
             Passage::End(Some(self.error(INTERNAL_ERROR, "The server's answer cannot be read", None)))
         } else {
             Passage::Pass

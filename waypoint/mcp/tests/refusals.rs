@@ -153,6 +153,15 @@ async fn what_the_endpoint_refuses_is_said_in_the_same_words() {
     world.responder = responder(mcp::Config::default());
     let answer = world.ask(call("search", json!({}))).await;
     assert_eq!(answer.json()["error"]["code"], -32602);
+    // What no policy decided is said as it is.
+    for (reason, status) in
+        [(Reason::Revoked, StatusCode::FORBIDDEN), (Reason::NoCertificate, StatusCode::SERVICE_UNAVAILABLE)]
+    {
+        let world = World::new(move |_, _| Err(CallError::Denied(Denial::plain(reason, "at the endpoint"))));
+        let answer = world.ask(call("search", json!({}))).await;
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (status, &json!(-32603)));
+        assert_eq!(answer.headers["x-strait-denied"], format!("id=r1; reason={reason}"));
+    }
     let nobody = || Err(CallError::Unavailable(Denial::plain(Reason::NoEndpoint, "nobody")));
     let world = World::new(move |_, _| nobody());
     let answer = world.ask(call("search", json!({}))).await;
