@@ -83,7 +83,7 @@ pub struct BundleSource {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RemoteControlPlane {
     /// Address and port.
-    #[schemars(regex(pattern = r"^([-a-zA-Z0-9.]+|[[][0-9a-fA-F:.]+[]]):[1-9][0-9]{0,4}$"))]
+    #[schemars(regex(pattern = r"^([-a-zA-Z0-9.]+|\[[0-9a-fA-F:.]+\]):[1-9][0-9]{0,4}$"))]
     pub address: Text<300>,
     /// The identity that it must prove.
     #[schemars(regex(pattern = r"^spiffe://[-a-z0-9._]+(/([.]*[-A-Za-z0-9_][-A-Za-z0-9._]*|[.]{3,}))+$"))]

@@ -16,7 +16,7 @@ pub const TARGETS_MAX: usize = 16;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TargetRef {
     /// The API group; empty for the core group.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default)]
     #[schemars(length(max = 253))]
     pub group: String,
     /// The kind.
@@ -33,7 +33,7 @@ pub struct TargetRef {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TargetSelector {
     /// The API group; empty for the core group.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default)]
     #[schemars(length(max = 253))]
     pub group: String,
     /// The kind.
@@ -65,6 +65,10 @@ impl LabelSelector {
 /// A rule on one label.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("(self.operator == 'In' || self.operator == 'NotIn') == (size(self.values) > 0)")
+        .message("In and NotIn need values, Exists and DoesNotExist take none")
+)]
 pub struct LabelRequirement {
     /// The label.
     pub key: Text<317>,
