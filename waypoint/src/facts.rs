@@ -106,10 +106,11 @@ fn host_of(authority: &str) -> Result<&str, Denial> {
         return Err(bad());
     }
     let parsed: Authority = authority.parse().map_err(|_| bad())?;
-    if parsed.port().is_some() && parsed.port_u16().is_none() {
+    let length = parsed.host().len();
+    let port = authority[length..].strip_prefix(':');
+    if port.is_some_and(|port| port.parse::<u16>().is_err()) || (port.is_none() && length < authority.len()) {
         return Err(bad());
     }
-    let length = parsed.host().len();
     let host = authority[..length].trim_end_matches('.');
     if host.is_empty() { Err(bad()) } else { Ok(host) }
 }

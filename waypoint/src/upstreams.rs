@@ -113,11 +113,10 @@ impl Calls {
         let retries =
             traffic.retries.clone().unwrap_or(Retries { attempts: 0, codes: Vec::new(), backoff: None });
         let mut left = u32::from(retries.attempts.min(10));
-        let mut avoid = Avoid::default();
-        let mut unreached = 0;
+        let mut tried = Tries::default();
         loop {
             let again = again(&call.request);
-            let attempt = self.attempt(&mut call, (&service, port), speaks, &traffic, &avoid).await;
+            let attempt = self.attempt(&mut call, (&service, port), speaks, &traffic, &tried).await;
             let failed = match attempt {
                 Ok(reply) if left > 0 && retries.codes.contains(&reply.response.status().as_u16()) => {
                     match &again {
@@ -128,13 +127,12 @@ impl Calls {
                 Ok(reply) => return Ok(reply),
                 Err(failed) => failed,
             };
-            avoid.workloads.extend(failed.endpoint.clone());
+            tried.note(&failed);
             match failed.stage {
                 Stage::Final => return failed.into_result(),
                 // Nothing was sent, so nothing can happen twice.
                 Stage::Unsent(request) => {
-                    unreached += 1;
-                    if unreached >= self.config.connect_attempts || call.pin.is_some() {
+                    if tried.unsent >= self.config.connect_attempts || call.pin.is_some() {
                         return Err(failed.error);
                     }
                     call.request = *request;
@@ -143,13 +141,12 @@ impl Calls {
                 Stage::Sent { reused } => {
                     let safe = again.as_ref().is_some_and(|request| is_idempotent(request.method()));
                     // A kept connection that ends as it is used says nothing of the endpoint.
-                    let free = reused && safe && unreached < self.config.connect_attempts;
+                    let free = reused && safe && tried.unsent < self.config.connect_attempts;
                     let Some(request) = again.filter(|_| left > 0 || free) else {
                         return failed.into_result();
                     };
                     if free {
-                        unreached += 1;
-                        avoid.workloads.pop();
+                        tried.unsent += 1;
                     } else {
                         left -= 1;
                         self.pause(&retries, u32::from(retries.attempts) - left, &call).await?;
@@ -192,13 +189,13 @@ impl Calls {
         (service, port): (&ServiceKey, u16),
         speaks: Speaks,
         traffic: &Traffic,
-        avoid: &Avoid,
+        tried: &Tries,
     ) -> Result<Reply, Failed> {
         let wish = Wish { service, port, pin: call.pin.as_ref(), balance: traffic.balance };
         let world = self.worlds.load();
         let hop = self
             .choosing
-            .choose(&world.snapshot, &self.own.uid, &wish, avoid, &self.suspects, self.chance)
+            .choose(&world.snapshot, &self.own.uid, &wish, &tried.unreached, &self.wary(tried), self.chance)
             .map_err(|denial| Failed::last(unchosen(call.pin.as_ref(), denial)))?;
         let way = dial::way(&self.own, &call.facts.caller, hop)
             .map_err(|denial| Failed::last(CallError::Unavailable(denial)))?;
@@ -264,6 +261,13 @@ impl Calls {
         }
     }
 
+    /// Endpoints that are chosen only if nobody else is there.
+    fn wary(&self, tried: &Tries) -> Vec<WorkloadUid> {
+        let mut wary = self.suspects.now();
+        wary.extend(tried.failed.iter().cloned());
+        wary
+    }
+
     async fn open(&self, way: &Way, timeout: Duration) -> Result<transport::Stream, DialError> {
         let waited =
             || DialError::Silent { address: transport::Address::Tcp(way.address()), waited: timeout };
@@ -323,9 +327,33 @@ impl std::fmt::Debug for Calls {
     }
 }
 
+/// What one call has tried.
+#[derive(Default)]
+struct Tries {
+    // Nobody was there: not to be tried again.
+    unreached: Avoid,
+    // They answered badly or not: others come first.
+    failed: Vec<WorkloadUid>,
+    // Attempts of which nothing was sent.
+    unsent: usize,
+}
+
+impl Tries {
+    fn note(&mut self, failed: &Failed) {
+        let endpoint = failed.endpoint.clone();
+        match failed.stage {
+            Stage::Unsent(_) => {
+                self.unsent += 1;
+                self.unreached.workloads.extend(endpoint);
+            }
+            Stage::Final | Stage::Sent { .. } | Stage::Answered => self.failed.extend(endpoint),
+        }
+    }
+}
+
 /// A failed attempt.
 struct Failed {
-    // Not to be tried again.
+    // Whose fault it was.
     endpoint: Option<WorkloadUid>,
     error: CallError,
     stage: Stage,
@@ -422,7 +450,7 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
 }
 
 /// A body error inside what hyper says of a failed request.
-fn body_error(error: &(dyn std::error::Error + 'static)) -> Option<BodyError> {
+pub(crate) fn body_error(error: &(dyn std::error::Error + 'static)) -> Option<BodyError> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<BodyError>() {

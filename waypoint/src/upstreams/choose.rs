@@ -22,8 +22,6 @@ use mesh::{
 };
 use parking_lot::Mutex;
 
-use super::suspects::Suspects;
-
 /// What is wished for.
 #[derive(Debug)]
 pub struct Wish<'a> {
@@ -45,7 +43,7 @@ pub struct Choosing {
 }
 
 impl Choosing {
-    /// Chooses an endpoint and the way to it.
+    /// Chooses an endpoint and the way to it: none of `avoid`, and of `wary` only if nobody else is there.
     ///
     /// # Errors
     /// When there is none.
@@ -55,7 +53,7 @@ impl Choosing {
         own: &WorkloadUid,
         wish: &Wish<'_>,
         avoid: &Avoid,
-        suspects: &Suspects,
+        wary: &[WorkloadUid],
         chance: fn() -> u64,
     ) -> Result<Hop, Denial> {
         let to = |to| Departure { source: own.clone(), to };
@@ -68,10 +66,10 @@ impl Choosing {
             return hop::decide(snapshot, &to(endpoint(pin)), avoid, chance());
         }
         let departure = to(Destination::Service { service: wish.service.clone(), port: wish.port });
-        let mut wary = avoid.clone();
-        wary.workloads.extend(suspects.now());
-        // A suspect is better than nobody.
-        let avoid = if hop::decide(snapshot, &departure, &wary, 0).is_ok() { &wary } else { avoid };
+        let mut more = avoid.clone();
+        more.workloads.extend_from_slice(wary);
+        // Whom we would rather not ask is better than nobody.
+        let avoid = if hop::decide(snapshot, &departure, &more, 0).is_ok() { &more } else { avoid };
         let hop = hop::decide(snapshot, &departure, avoid, chance())?;
         let ports = matches!(&hop, Hop::Tunnel { chosen, .. } if matches!(chosen.at, At::Port(..)));
         if !ports {

@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -29,6 +29,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType, date_time_ymd,
 };
+use tokio::sync::watch;
 use transport::{
     Address, Bundles, Credential, CredentialError, CredentialParts, Credentials, DialError, Expected,
     Listener, Pool, Stream,
@@ -154,19 +155,18 @@ pub(crate) type AppFuture = futures_util::future::BoxFuture<'static, http::Respo
 /// A node with one workload and its application.
 pub(crate) struct Node {
     pub(crate) name: String,
-    pub(crate) address: SocketAddr,
     pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
-    up: Arc<AtomicBool>,
+    up: Arc<watch::Sender<bool>>,
 }
 
 impl Node {
     /// From now on the application is gone: streams are refused as by a node that cannot deliver.
     pub(crate) fn stop(&self) {
-        self.up.store(false, Ordering::SeqCst);
+        self.up.send_replace(false);
     }
 
     pub(crate) fn start(&self) {
-        self.up.store(true, Ordering::SeqCst);
+        self.up.send_replace(true);
     }
 }
 
@@ -355,9 +355,8 @@ impl Mesh {
             let workload = workload(name, 10 + u8::try_from(index).unwrap(), tunnel);
             let node = Node {
                 name: (*name).to_owned(),
-                address: tunnel,
                 seen: Arc::default(),
-                up: Arc::new(AtomicBool::new(true)),
+                up: Arc::new(watch::Sender::new(true)),
             };
             let credential = authority.credential(&workload.identity, &[&west]);
             serve_node(node_listener, credential, uid(name), Arc::clone(&worlds), &node, app.clone());
@@ -622,7 +621,7 @@ fn deliver(
     worlds: &Worlds,
     workload: WorkloadUid,
     seen: &Mutex<Vec<Seen>>,
-    up: &Arc<AtomicBool>,
+    up: &watch::Sender<bool>,
     app: App,
 ) {
     let peer = connect.peer().expect("a peer");
@@ -640,7 +639,7 @@ fn deliver(
     };
     match admission::check(&worlds.load().snapshot, &arrival) {
         Err(denial) => connect.refuse(hbone::RefusalStatus::Denied, Some(&denial.to_string())),
-        Ok(_) if !up.load(Ordering::SeqCst) => connect.refuse(hbone::RefusalStatus::Unavailable, None),
+        Ok(_) if !*up.borrow() => connect.refuse(hbone::RefusalStatus::Unavailable, None),
         Ok(caller) => {
             let raw = matches!(&connect.authority, hbone::Authority::Address(to) if to.port() == 9090);
             seen.lock().push(Seen { caller, authority: connect.authority.to_string() });
@@ -648,7 +647,7 @@ fn deliver(
             if raw {
                 tokio::spawn(echo(stream));
             } else {
-                tokio::spawn(serve_app(stream, app, Arc::clone(up)));
+                tokio::spawn(serve_app(stream, app, up.subscribe()));
             }
         }
     }
@@ -663,19 +662,16 @@ pub(crate) async fn echo(mut stream: Stream) {
     let _ = stream.finish().await;
 }
 
-async fn serve_app(stream: Stream, app: App, up: Arc<AtomicBool>) {
+async fn serve_app(stream: Stream, app: App, mut up: watch::Receiver<bool>) {
     let service = hyper::service::service_fn(move |request| {
         let app = app.clone();
         async move { Ok::<_, Infallible>(app(request).await) }
     });
     let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    loop {
-        // An application that is killed takes its connections along.
-        tokio::select! {
-            _ = connection.as_mut() => return,
-            () = tokio::time::sleep(Duration::from_millis(5)) => if !up.load(Ordering::SeqCst) { return },
-        }
+    // An application that is killed takes its connections along.
+    tokio::select! {
+        _ = connection => {}
+        _ = up.wait_for(|up| !up) => {}
     }
 }
