@@ -274,6 +274,9 @@ pub(crate) struct Node {
     /// The node's name.
     #[arg(long)]
     pub(crate) node: String,
+    /// The cluster's name.
+    #[arg(long)]
+    pub(crate) cluster: String,
     #[command(flatten)]
     pub(crate) join: Join,
 }

@@ -7,12 +7,13 @@ mod commands;
 mod demo;
 mod link;
 mod output;
+mod settings;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use args::{App, Arguments, Run, Verb};
+use args::{Arguments, Verb};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -41,16 +42,9 @@ async fn perform(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "strait", &mut std::io::stdout());
         }
-        Verb::Run(Run::App(app)) => application(app).await?,
-        Verb::Up(_) | Verb::Check(_) | Verb::Token(_) | Verb::Run(_) => anyhow::bail!("not yet"),
+        Verb::Run(program) => commands::run::run(program).await?,
+        Verb::Token(arguments) => commands::token::run(&arguments)?,
+        Verb::Up(_) | Verb::Check(_) => anyhow::bail!("not yet"),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-async fn application(app: App) -> anyhow::Result<()> {
-    match app {
-        App::Agent(options) => apps::agent(options).await,
-        App::Tools { listen } => Ok(apps::tools(&listen.0).await?),
-        App::Web { listen, name } => Ok(apps::web(&listen.0, name).await?),
-    }
 }

@@ -113,7 +113,8 @@ impl Cluster {
         listener.progress(&format!("{}: node proxies, waypoint, gateway", self.plan.name));
         for (index, node) in self.plan.nodes.iter().enumerate() {
             let ip = self.plan.ip(0, 11 + u8::try_from(index)?);
-            let arguments = self.proxy("ztunnel", "--node", node, &format!("node-{node}"), ip);
+            let mut arguments = self.proxy("ztunnel", "--node", node, &format!("node-{node}"), ip);
+            arguments.extend(["--cluster", self.plan.name].map(str::to_owned));
             self.programs.push(Process::start(&self.folder, &format!("ztunnel-{node}"), &arguments)?);
         }
         for (index, (namespace, name)) in self.plan.gateways.iter().enumerate() {
