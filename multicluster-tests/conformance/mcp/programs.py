@@ -1,18 +1,21 @@
 """Real programs through the mesh: the Python SDK as client and server, and server-everything from npm.
 
-    programs.py FULL FEW    the explicit proxies of the workloads `full` and `few`, each with its token
+    programs.py FULL FEW DIR    the explicit proxies of the workloads `full` and `few`, each with its token, and the
+                                folder of YAML that the cluster watches, whose policies.yaml is edited and put back
 
 The clients use their proxy as any program does (`http_proxy`), and name the server as the mesh does.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
 import warnings
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
@@ -136,6 +139,106 @@ async def everything(proxy: str) -> None:
         check(bool(read.contents), "of which one is read")
 
 
+OPEN = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}},
+}
+
+
+def raw(proxy: str) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(proxy=proxy, headers=OPEN, timeout=httpx2.Timeout(30, read=120))
+
+
+async def malformed(proxy: str) -> None:
+    """What no SDK would send. Each is refused by itself, and what follows works."""
+    call = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"test_simple_text","name":"test_caller"}}'
+    async with raw(proxy) as client:
+        for what, body, headers, status, code in [
+            ("garbage", b"garbage", {}, 400, -32700),
+            ("nothing", b"", {}, 400, -32700),
+            ("bytes that are no text", b"\xff\xfe", {}, 400, -32700),
+            ("a batch", json.dumps([INITIALIZE]).encode(), {}, 400, -32600),
+            ("a key that stands twice", call.encode(), {}, 400, -32600),
+            ("100,000 levels", b"[" * 100_000, {}, 400, -32700),
+            ("the wrong type", json.dumps(INITIALIZE).encode(), {"content-type": "text/plain"}, 415, -32600),
+            ("an unknown version", json.dumps(INITIALIZE).encode(), {"mcp-protocol-version": "1999-01-01"}, 400, -32022),
+            ("a method that the header denies", json.dumps(INITIALIZE).encode(), {"mcp-method": "ping"}, 400, -32020),
+            ("a page of elsewhere", json.dumps(INITIALIZE).encode(), {"origin": "http://evil.example"}, 403, -32600),
+        ]:
+            answer = await client.post(TESTED, content=body, headers=headers)
+            said = answer.json()["error"]["code"]
+            denied = answer.headers.get("x-strait-denied", "")
+            good = (answer.status_code, said) == (status, code) and denied.startswith("id=")
+            check(good, f"{what} is refused with {answer.status_code} and {said}; {denied}")
+        try:
+            answer = await client.post(TESTED, content=b" " * (100 << 20))
+            check(answer.status_code == 413, f"100 MiB are refused with {answer.status_code}")
+        except (httpx2.WriteError, httpx2.ReadError, httpx2.RemoteProtocolError):
+            check(True, "100 MiB are refused while they are sent")
+        answer = await client.post(TESTED, content=json.dumps(INITIALIZE))
+        check(answer.status_code == 200, "and what is well-formed is answered after all that")
+
+
+async def session(client: httpx2.AsyncClient) -> dict[str, str]:
+    answer = await client.post(TESTED, json=INITIALIZE)
+    held = {"mcp-session-id": answer.headers["mcp-session-id"], "mcp-protocol-version": "2025-11-25"}
+    await client.post(TESTED, json={"jsonrpc": "2.0", "method": "notifications/initialized"}, headers=held)
+    return held
+
+
+async def stolen(full: str, few: str) -> None:
+    async with raw(full) as owner, raw(few) as thief:
+        held = await session(owner)
+        ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
+        check((await owner.post(TESTED, json=ping, headers=held)).status_code == 200, "a session serves its caller")
+        check((await thief.post(TESTED, json=ping, headers=held)).status_code == 404, "and does not exist for another")
+
+
+async def withdrawn(full: str, few: str, folder: Path) -> None:
+    """A stream whose grant is withdrawn ends, with a word; that of another caller does not."""
+    file = folder / "policies.yaml"
+    policies = file.read_text()
+    begin = policies.index("  - name: few")
+    fewer = policies[:begin] + policies[policies.index("---", begin) :]
+    ended: dict[str, tuple[float, str]] = {}
+
+    async def listen(name: str, client: httpx2.AsyncClient, listening: anyio.Event) -> None:
+        held = await session(client)
+        async with client.stream("GET", TESTED, headers={**held, "accept": "text/event-stream"}) as answer:
+            check(answer.status_code == 200, f"{name} listens")
+            listening.set()
+            said = "".join([line async for line in answer.aiter_text()])
+        ended[name] = (time.monotonic(), said)
+
+    async with raw(full) as one, raw(few) as other, anyio.create_task_group() as group:
+        for name, client in (("full", one), ("few", other)):
+            listening = anyio.Event()
+            group.start_soon(listen, name, client, listening)
+            await listening.wait()
+        edited = time.monotonic()
+        try:
+            file.write_text(fewer)
+            with anyio.move_on_after(5):
+                while "few" not in ended:
+                    await anyio.sleep(0.005)
+            at, said = ended.get("few", (0.0, "nothing"))
+            check('"error"' in said and "No longer allowed" in said, f"the stream ends with a word: {said.strip()}")
+            check(0 < at - edited < 1, f"{(at - edited) * 1000:.0f} ms after the edit")
+            await anyio.sleep(0.5)
+            check("full" not in ended, "and the stream of another caller goes on")
+            group.cancel_scope.cancel()
+        finally:
+            file.write_text(policies)
+    async with raw(few) as client:
+        with anyio.move_on_after(5):
+            while (await client.post(TESTED, json=INITIALIZE)).status_code != 200:
+                await anyio.sleep(0.05)
+        check((await client.post(TESTED, json=INITIALIZE)).status_code == 200, "granted again, it is served again")
+
+
 @contextmanager
 def npm_server():  # type: ignore[no-untyped-def]
     command = [str(suite.BIN / "node"), str(suite.BIN / "mcp-server-everything"), "streamableHttp"]
@@ -157,12 +260,15 @@ def npm_server():  # type: ignore[no-untyped-def]
         process.wait(timeout=20)
 
 
-async def main(full: str, few: str) -> None:
+async def main(full: str, few: str, folder: str) -> None:
     for mode in MODES:
         await whole(full, mode)
         await little(few, mode)
     await everything(full)
     await nothing(few)
+    await malformed(full)
+    await stolen(full, few)
+    await withdrawn(full, few, Path(folder))
 
 
 if __name__ == "__main__":
@@ -170,5 +276,5 @@ if __name__ == "__main__":
     os.environ["NO_PROXY"] = "127.0.0.1"
     # The server is named by the mesh, so it must allow that name.
     with suite.server(TESTED_PORT, "tested.mcp.svc.cluster.local"), npm_server():
-        anyio.run(main, *sys.argv[1:3])
+        anyio.run(main, *sys.argv[1:4])
     sys.exit(1 if BROKEN else 0)
