@@ -37,7 +37,7 @@ use crate::{
     links::Links,
     past::PastFile,
     reports::Reports,
-    roll::{Entries, Roll, is_gateway},
+    roll::{Entries, Members, Roll, is_gateway},
     scopes::ClusterScopes,
     serve::{self, Services},
     serving::Serving,
@@ -91,6 +91,11 @@ impl ControlPlane {
     /// Its tokens.
     pub fn tokens(&self) -> &Tokens {
         &self.tokens
+    }
+
+    /// Which programs the cluster needs, now and after each change.
+    pub fn members(&self) -> watch::Receiver<Members> {
+        self.world.roll.follow()
     }
 
     /// Whether it is ready.
@@ -419,9 +424,14 @@ impl World {
         if workloads_changed {
             self.enroll();
         }
-        let removed = difference.removed.iter().cloned().map(publish::Edit::Remove);
-        let edits: Vec<publish::Edit> =
-            difference.set.into_iter().map(publish::Edit::Set).chain(removed).collect();
+        let edits: Vec<publish::Edit> = match first {
+            // What followed from the past alone is part of no difference.
+            true => self.translator.output().resources.values().cloned().map(publish::Edit::Set).collect(),
+            false => {
+                let removed = difference.removed.iter().cloned().map(publish::Edit::Remove);
+                difference.set.into_iter().map(publish::Edit::Set).chain(removed).collect()
+            }
+        };
         let revocations = edits.iter().any(|edit| edit.key().kind == mesh::resource::Kind::Revocation);
         if first || !edits.is_empty() {
             for rejected in self.publisher.update(edits, None) {

@@ -17,10 +17,10 @@ mod scopes;
 mod serve;
 mod serving;
 mod status;
-mod tokens;
+pub mod tokens;
 mod trust;
 pub mod watch;
 
 pub use app::{ControlPlane, Running, run};
+pub use roll::Members;
 pub use config::{ADMIN_PORT, Config, ConfigError, PORT};
-pub use tokens::{Owner, TokenError, Tokens};

@@ -59,10 +59,14 @@ async fn get(endpoint: &Uri, trust: ServerTrust, trust_domain: &TrustDomain) -> 
         let body = body.map_err(|error| error.to_string())?.to_bytes();
         Bundle::parse(&body, trust_domain).map_err(|error| text(&error))
     };
+    let mut exchange = std::pin::pin!(exchange);
     tokio::select! {
-        bundle = exchange => bundle,
-        // The connection only ends first when it breaks.
-        ended = connection => Err(ended.err().map_or("the connection ended".to_owned(), |error| text(&error))),
+        bundle = exchange.as_mut() => bundle,
+        ended = connection => match ended {
+            // It closed behind its answer, which is still to be read.
+            Ok(()) => exchange.await,
+            Err(error) => Err(text(&error)),
+        },
     }
 }
 

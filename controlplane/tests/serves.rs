@@ -1,0 +1,180 @@
+//! Two control planes on loopback, each with a node that subscribes: configuration, certificates, links, edits.
+
+mod support;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use mesh::resource::{Binding, Kind, Reach, Resource};
+use support::{Cluster, Node};
+
+const EAST: &str = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: agents}
+---
+apiVersion: strait.dev/v1alpha1
+kind: MeshWorkload
+metadata: {name: planner, namespace: agents}
+spec: {serviceAccount: planner, node: east-1, addresses: [127.77.1.1]}
+";
+
+const WEST: &str = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: tools}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: waypoint, namespace: tools}
+spec:
+  gatewayClassName: strait-waypoint
+  listeners: [{name: mesh, port: 15008, protocol: HBONE}]
+---
+apiVersion: strait.dev/v1alpha1
+kind: MeshWorkload
+metadata: {name: tools, namespace: tools, labels: {app: tools}}
+spec:
+  serviceAccount: tools
+  node: west-1
+  delivery: {loopbackPort: 9001}
+  ports: [{name: mcp, port: 80, appProtocol: strait.dev/mcp}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: tools, namespace: tools}
+spec:
+  selector: {app: tools}
+  ports: [{name: mcp, port: 80, targetPort: mcp, appProtocol: strait.dev/mcp}]
+---
+apiVersion: multicluster.x-k8s.io/v1beta1
+kind: ServiceExport
+metadata: {name: tools, namespace: tools}
+";
+
+#[tokio::test]
+async fn a_node_gets_its_configuration_and_its_workloads_certificates() {
+    let cluster = Cluster::start("west", 78, WEST).await;
+    let node = Node::join(&cluster, "west-1").await;
+    node.holds(|held| held.iter().any(|(key, _)| key.kind == Kind::Placement)).await;
+    let kinds: BTreeSet<Kind> = node.held().keys().map(|key| key.kind).collect();
+    for kind in [Kind::Ranges, Kind::Bundle, Kind::Workload, Kind::Service, Kind::PolicySet] {
+        assert!(kinds.contains(&kind), "no {kind:?}");
+    }
+    node.certificate("tools", "tools").await.expect("it runs there");
+    node.certificate("tools", "other").await.expect_err("it runs nowhere");
+
+    // Another node knows the Service only when it asks, and has nobody's certificate.
+    let other = Node::join(&cluster, "west-2").await;
+    other.holds(|held| held.iter().any(|(key, _)| key.kind == Kind::Ranges)).await;
+    assert!(!other.held().keys().any(|key| key.kind == Kind::Service));
+    other.certificate("tools", "tools").await.expect_err("it runs on another node");
+    other.want("tools.tools.svc.cluster.local").await;
+    assert!(other.held().keys().any(|key| key.kind == Kind::Service));
+    assert!(!other.held().keys().any(|key| key.kind == Kind::Placement));
+    other.want("nobody.tools.svc.cluster.local").await;
+    assert!(other.held().keys().any(|key| key.kind == Kind::Absence));
+}
+
+#[tokio::test]
+async fn an_edited_file_is_in_force_within_100_ms() {
+    let cluster = Cluster::start("west", 79, WEST).await;
+    let node = Node::join(&cluster, "west-1").await;
+    node.holds(|held| held.iter().any(|(key, _)| key.kind == Kind::Placement)).await;
+    let policy = "
+apiVersion: strait.dev/v1alpha1
+kind: AccessPolicy
+metadata: {name: grants, namespace: tools}
+spec:
+  targetRefs: [{group: '', kind: Service, name: tools}]
+  action: Allow
+  rules:
+  - name: planner
+    from: [{serviceAccounts: [agents/planner]}]
+";
+    let start = std::time::Instant::now();
+    cluster.write("policy.yaml", policy);
+    node.holds(|held| held.keys().any(|key| key.kind == Kind::Policy)).await;
+    let took = start.elapsed();
+    assert!(
+        took < Duration::from_millis(100) || cfg!(debug_assertions) && took < Duration::from_secs(2),
+        "{took:?}"
+    );
+    let held = node.held();
+    let refers = |resource: &Resource| match resource {
+        Resource::PolicySet(set) => set.stages.iter().any(|stage| !stage.policies.is_empty()),
+        _ => false,
+    };
+    assert!(held.values().any(refers), "no set names the policy");
+    // A broken edit concerns its object alone, and the last good one stays.
+    cluster.write("policy.yaml", &policy.replace("action: Allow", "action: Permit"));
+    cluster.until("/v1/problems", |problems| problems.as_array().is_some_and(|list| list.len() == 1)).await;
+    assert!(node.held().keys().any(|key| key.kind == Kind::Policy));
+}
+
+#[tokio::test]
+async fn a_waypoint_binds_once_it_serves_and_stays_bound() {
+    let cluster = Cluster::start("west", 80, WEST).await;
+    let node = Node::join(&cluster, "west-1").await;
+    let binding = |held: &support::Held| {
+        held.values().find_map(|resource| match resource {
+            Resource::Service(service) if &*service.name == "tools" => Some(service.binding.clone()),
+            _ => None,
+        })
+    };
+    node.holds(|held| binding(held) == Some(Binding::None)).await;
+    let labelled = WEST.replace(
+        "metadata: {name: tools, namespace: tools}\nspec:\n  selector",
+        "metadata: {name: tools, namespace: tools, labels: {strait.dev/use-waypoint: waypoint}}\nspec:\n  selector",
+    );
+    cluster.write("objects.yaml", &labelled);
+    cluster
+        .until("/v1/statuses", |statuses| {
+            statuses["Service tools/tools"].to_string().contains("WaypointPending")
+        })
+        .await;
+    assert_eq!(binding(&node.held()), Some(Binding::None), "a binding that never worked changes nothing");
+    let waypoint = Node::join_gateway(&cluster, "tools", "waypoint").await;
+    node.holds(|held| matches!(binding(held), Some(Binding::Through(_)))).await;
+    waypoint.holds(|held| held.keys().any(|key| key.kind == Kind::Listener)).await;
+    // Without its Gateway it refuses, and does not go around.
+    let (before, after) = labelled.split_once("---\napiVersion: gateway").expect("there is a Gateway");
+    let (_, after) = after.split_once("---").expect("and something after it");
+    cluster.write("objects.yaml", &format!("{before}---{after}"));
+    node.holds(|held| matches!(binding(held), Some(Binding::Missing(_)))).await;
+}
+
+#[tokio::test]
+async fn linked_clusters_exchange_bundles_and_exports() {
+    let east = Cluster::start("east", 77, EAST).await;
+    let west = Cluster::start("west", 81, WEST).await;
+    east.write("link.yaml", &west.link(&[("tools", "tools")], &[]));
+    west.write("link.yaml", &east.link(&[], &["tools"]));
+    east.until("/v1/links", |links| links[0]["services"] == 1 && links[0]["roots"] == 1).await;
+    let node = Node::join(&east, "east-1").await;
+    node.holds(|held| held.keys().filter(|key| key.kind == Kind::Bundle).count() == 2).await;
+    node.want("tools.tools.svc.clusterset.local").await;
+    let held = node.held();
+    let remote = held.values().find_map(|resource| match resource {
+        Resource::Workload(workload) => match &workload.reach {
+            Reach::Gateway { authority, peers, .. } => Some((authority.to_string(), peers.clone())),
+            _ => None,
+        },
+        _ => None,
+    });
+    let (authority, peers) = remote.expect("the service came over the link");
+    assert_eq!(authority, "tools.tools.svc.clusterset.local");
+    let peers: Vec<String> = peers.iter().map(ToString::to_string).collect();
+    assert_eq!(peers, ["spiffe://west.test/ns/tools/sa/tools"]);
+}
+
+#[tokio::test]
+async fn a_token_opens_only_its_own_door() {
+    let cluster = Cluster::start("west", 82, WEST).await;
+    let node = Node::join(&cluster, "west-1").await;
+    node.certificate("tools", "waypoint").await.expect_err("a node is no gateway");
+    let forged = Node::with_token(&cluster, "node~west-1~0000").await;
+    forged.certificate("tools", "tools").await.expect_err("the token is nobody's");
+    let workload = std::fs::read_to_string(cluster.token("workload-tools-tools")).expect("it was made");
+    let workload = Node::with_token(&cluster, workload.trim()).await;
+    workload.certificate("tools", "tools").await.expect_err("a workload's token is for its proxy alone");
+}
