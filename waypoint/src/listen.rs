@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mesh::{Denial, Reason, facts::Fact, resource::Protocol};
-use runtime::DrainWatch;
+use runtime::{DrainWatch, Entry};
 use tokio::sync::Semaphore;
 use transport::{
     Credentials, Listener, Socket,
@@ -148,6 +148,15 @@ fn refuse(waypoint: &Waypoint, connect: Connect, denial: &Denial) {
         Reason::WaypointMissing | Reason::Draining | Reason::NoEndpoint => RefusalStatus::Unavailable,
         _ => RefusalStatus::Denied,
     };
-    tracing::info!(%denial, %id, authority = %connect.authority, "a stream is refused");
+    if let Some(log) = &waypoint.report.log {
+        let entry = Entry::new((waypoint.now)(), "connection")
+            .field("reporter", "waypoint")
+            .field("source", &facts.caller.workload)
+            .field("authority", &connect.authority)
+            .field("refusal", &id)
+            .field("reason", denial.reason)
+            .field("denial", denial);
+        log.write(entry);
+    }
     connect.refuse(status, Some(&format!("id={id}; reason={}", denial.reason)));
 }

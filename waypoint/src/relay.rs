@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use exchange::{Closing, Place, Purpose, Trail, Upstream};
 use mesh::{
-    Denial, Facts, Reason,
+    Denial, Facts, Reason, admission,
     facts::Fact,
     hop::{self, At, Avoid, Departure, Destination},
     names::ServiceKey,
@@ -53,8 +53,10 @@ pub async fn serve(waypoint: &Waypoint, entered: &Entered, connect: Connect) {
         closing: closing.clone(),
         began: ended.began(),
     });
+    // Admitted once more, now that a revocation would find it.
+    let admitted = admission::check(&waypoint.worlds.load().snapshot, &entered.arrival).map(drop);
     let judged = places.iter().try_for_each(|place| waypoint.judge.judge(place, &facts, Purpose::Decide));
-    let reached = match judged {
+    let reached = match admitted.and(judged) {
         Ok(()) => reach(waypoint, entered, &facts, &trail, &closing).await,
         Err(denial) => Err((RefusalStatus::Denied, denial)),
     };
@@ -150,13 +152,17 @@ async fn reach(
             // The first failure to connect says more than that nobody is left.
             Err(denial) => return Err(last.unwrap_or((status_of(&denial), denial))),
         };
-        if let At::Port(port, _) = &way.chosen.at {
-            let place = Place::Workload { workload: way.chosen.workload.uid.clone(), port: *port };
-            waypoint
-                .judge
-                .judge(&place, facts, Purpose::Decide)
-                .map_err(|denial| (RefusalStatus::Denied, denial))?;
-            trail.used(place);
+        let place = match &way.chosen.at {
+            At::Port(port, _) => {
+                Some(Place::Workload { workload: way.chosen.workload.uid.clone(), port: *port })
+            }
+            At::Waypoint | At::Remote => None,
+        };
+        if let Some(place) = &place {
+            // Noted before it is judged: a denial that arrives meanwhile finds it.
+            trail.used(place.clone());
+            let judged = waypoint.judge.judge(place, facts, Purpose::Decide);
+            judged.map_err(|denial| (RefusalStatus::Denied, denial))?;
         }
         trail.attempt(upstream_of(&way));
         let dialled = tokio::select! {
@@ -169,6 +175,9 @@ async fn reach(
                 let (again, unreached) = unreached(&way, &error);
                 if !again {
                     return Err(unreached);
+                }
+                if let Some(place) = &place {
+                    trail.unused(place);
                 }
                 avoid.workloads.push(way.chosen.workload.uid.clone());
                 last.get_or_insert(unreached);

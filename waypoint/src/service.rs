@@ -120,7 +120,7 @@ async fn run(
     let speaks_mcp = led.speaks_mcp();
     if speaks_mcp {
         let read = mcp::read(&mut exchange.request, waypoint.limits.held_bytes);
-        let mcp = match within(deadline, read).await {
+        let mcp = match within(Some(held_until(deadline, waypoint)), read).await {
             Some(mcp) => mcp,
             None => Fact::Missing("the body did not arrive in time"),
         };
@@ -143,6 +143,11 @@ async fn run(
     let responder: &dyn Responder = if speaks_mcp { &waypoint.mcp } else { &Forward };
     let convention = Convention::of(exchange.request.headers());
     let answered = async {
+        // Admitted once more, now that a revocation would find it.
+        let admitted = admission::check(&waypoint.worlds.load().snapshot, &entered.arrival);
+        if let Err(denial) = admitted {
+            return responder.refuse(&exchange, &denial);
+        }
         match finish.chain.request(&mut exchange).await {
             Step::Continue => match &led.broken {
                 None => responder.respond(&mut exchange, &*waypoint.upstreams).await,
@@ -166,6 +171,12 @@ async fn run(
         return upgrade::relay(response, on_upgrade, finish, idle);
     }
     finish.watch(response, deadline, idle)
+}
+
+/// Until when a body that is held must have arrived.
+fn held_until(deadline: Option<tokio::time::Instant>, waypoint: &Waypoint) -> tokio::time::Instant {
+    let until = tokio::time::Instant::now() + waypoint.limits.held_timeout;
+    deadline.map_or(until, |deadline| deadline.min(until))
 }
 
 async fn within<F: Future>(deadline: Option<tokio::time::Instant>, work: F) -> Option<F::Output> {

@@ -200,24 +200,51 @@ impl Calls {
         let way = dial::way(&self.own, &call.facts.caller, hop)
             .map_err(|denial| Failed::last(CallError::Unavailable(denial)))?;
         let endpoint = way.chosen.workload.uid.clone();
-        if let At::Port(port, _) = &way.chosen.at {
-            let place = Place::Workload { workload: endpoint.clone(), port: *port };
-            if let Err(denial) = self.judge.judge(&place, &call.facts, Purpose::Decide) {
-                return Err(Failed::last(CallError::Denied(denial)));
-            }
-            if !call.trail.used(place) {
-                let denial = Denial::plain(Reason::TooMuch, "the exchange has used too many endpoints");
-                return Err(Failed::last(CallError::Denied(denial)));
-            }
+        let place = match &way.chosen.at {
+            At::Port(port, _) => Some(Place::Workload { workload: endpoint.clone(), port: *port }),
+            At::Waypoint | At::Remote => None,
+        };
+        if let Some(place) = &place {
+            self.enter(call, place)?;
         }
         drop(world);
-        call.trail.attempt(upstream_of(service, &way));
-        let key = Key::of(&way, speaks, &call.facts.caller.workload);
+        let sent = self.deliver(call, service, &way, speaks, traffic).await;
+        if let (Err(_), Some(place)) = (&sent, &place) {
+            call.trail.unused(place);
+        }
+        sent
+    }
+
+    /// Uses a port of an endpoint, if its policies allow it. It is noted before it is judged: a denial that arrives
+    /// meanwhile finds it.
+    fn enter(&self, call: &Call, place: &Place) -> Result<(), Failed> {
+        if !call.trail.used(place.clone()) {
+            let denial = Denial::plain(Reason::TooMuch, "the exchange has used too many endpoints");
+            return Err(Failed::last(CallError::Denied(denial)));
+        }
+        self.judge.judge(place, &call.facts, Purpose::Decide).map_err(|denial| {
+            call.trail.unused(place);
+            Failed::last(CallError::Denied(denial))
+        })
+    }
+
+    /// Connects and sends.
+    async fn deliver(
+        &self,
+        call: &mut Call,
+        service: &ServiceKey,
+        way: &Way,
+        speaks: Speaks,
+        traffic: &Traffic,
+    ) -> Result<Reply, Failed> {
+        let endpoint = way.chosen.workload.uid.clone();
+        call.trail.attempt(upstream_of(service, way));
+        let key = Key::of(way, speaks, &call.facts.caller.workload);
         let connect_timeout = traffic.connect_timeout.map_or(self.config.connect_timeout, Duration::from);
         let busy = self.choosing.busy(&endpoint);
         let request = std::mem::take(&mut call.request);
         let sent = async {
-            let open = self.open(&way, connect_timeout);
+            let open = self.open(way, connect_timeout);
             self.pool.send(&key, request, open).await
         };
         let attempt_timeout = match traffic.attempt_timeout {

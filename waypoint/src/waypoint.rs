@@ -21,6 +21,8 @@ pub struct Limits {
     pub requests: u32,
     /// Bytes of a request's body that is held.
     pub held_bytes: usize,
+    /// Time in which a body that is held must arrive.
+    pub held_timeout: Duration,
     /// Time in which nothing moves, after which an exchange or relay ends, where nothing is said.
     pub idle_timeout: Duration,
     /// Streams served at once; a further one is refused.
@@ -34,6 +36,7 @@ impl Default for Limits {
             head_bytes: 64 * 1024,
             requests: 128,
             held_bytes: 4 << 20,
+            held_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(3600),
             streams: 16 * 1024,
         }

@@ -77,6 +77,11 @@ impl Trail {
         room
     }
 
+    /// Takes an endpoint port back: the call there came to nothing.
+    pub fn unused(&self, place: &Place) {
+        self.record.lock().places.retain(|used| used != place);
+    }
+
     /// The caller addressed this.
     pub fn addressed(&self, place: Place) {
         self.record.lock().addressed = Some(place);

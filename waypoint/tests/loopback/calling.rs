@@ -3,10 +3,7 @@
 use bytes::Bytes;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use mesh::{
-    Peer,
-    resource::{Action, DefaultAccess, HttpTerm, Operation, PathMatch, Protocol, Resource},
-};
+use mesh::{Peer, resource::*};
 use transport::hbone::{ConnectRequest, Origin};
 
 use crate::support::*;
@@ -97,6 +94,12 @@ async fn policies_decide_by_caller_and_request() {
             assert!(told.starts_with("id=r") && told.ends_with("; reason=NoGrant"), "{told}");
         }
     }
+    // Each refusal was recorded, with what decided.
+    let refused = mesh.refused.0.lock();
+    let fields: Vec<_> = refused.iter().map(|denial| denial.field.as_deref().unwrap_or_default()).collect();
+    assert_eq!(refused.len(), 4, "{refused:?}");
+    assert!(fields[0].contains("http.paths"), "{fields:?}");
+    assert!(fields[2].contains("serviceAccounts"), "{fields:?}");
 }
 
 #[tokio::test]
@@ -225,4 +228,63 @@ async fn http2_known_beforehand_is_served_and_sent_on_as_the_port_says() {
     assert!(!answer.body.contains("host:"), "{}", answer.body);
     let answer = mesh.http1("lab/planner", WEB_VIP).await.get("/x").await;
     assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn an_mcp_port_shows_and_calls_what_was_granted() {
+    let server = app(|request| async move {
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        let message: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let result = match message["method"].as_str().unwrap() {
+            "tools/list" => serde_json::json!({"tools": [
+                {"name": "search", "inputSchema": {"type": "object"}},
+                {"name": "write_file", "inputSchema": {"type": "object"}},
+            ]}),
+            "tools/call" => serde_json::json!({"content": [{"type": "text", "text": "found"}]}),
+            other => panic!("{other}"),
+        };
+        let answer = serde_json::json!({"jsonrpc": "2.0", "id": message["id"], "result": result});
+        let mut response = text(answer.to_string());
+        response.headers_mut().insert("content-type", "application/json".parse().unwrap());
+        response
+    });
+    let mesh = Mesh::serving(&[("web-1", server)], |plan| {
+        let names = vec![TextMatch::Exact("search".into())];
+        let tools = Some(vec![ToolTerm { names, arguments: Vec::new() }]);
+        let to = Operation { mcp: Some(McpTerm { tools, ..McpTerm::default() }), ..Operation::default() };
+        plan.policies.push(policy("grants", Action::Allow, "lab/planner", Some(to)));
+        plan.sets.push(set("tools", &["grants"], DefaultAccess::None));
+        plan.services[0].ports.insert(80, port(Protocol::Mcp, "tools"));
+        for workload in &mut plan.workloads {
+            if workload.name.starts_with("web-") {
+                workload.other_ports.set = "tools".into();
+            }
+        }
+    })
+    .await;
+    let call = |method: &str, params: serde_json::Value| {
+        let message = serde_json::json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params});
+        request("/mcp")
+            .method("POST")
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream")
+            .header("mcp-protocol-version", "2025-11-25")
+            .body(body(&message.to_string()))
+            .unwrap()
+    };
+    let mut planner = mesh.http1("lab/planner", WEB_VIP).await;
+    let listed = planner.whole(call("tools/list", serde_json::json!({}))).await;
+    assert_eq!(listed.status, 200, "{listed:?}");
+    assert!(listed.body.contains("search") && !listed.body.contains("write_file"), "{}", listed.body);
+    let called =
+        planner.whole(call("tools/call", serde_json::json!({"name": "search", "arguments": {}}))).await;
+    assert!(called.body.contains("found"), "{called:?}");
+    let refused =
+        planner.whole(call("tools/call", serde_json::json!({"name": "write_file", "arguments": {}}))).await;
+    let refused: serde_json::Value = serde_json::from_str(&refused.body).unwrap();
+    assert_eq!(refused["error"]["code"], -32602, "{refused}");
+    assert!(refused["error"]["data"]["id"].is_string(), "{refused}");
+    let mut intern = mesh.http1("lab/intern", WEB_VIP).await;
+    let refused = intern.whole(call("tools/list", serde_json::json!({}))).await;
+    assert_eq!(refused.status, 403, "{refused:?}");
 }

@@ -164,3 +164,20 @@ async fn a_caller_that_leaves_ends_its_exchange() {
     };
     tokio::time::timeout(PATIENCE, empty).await.expect("nothing runs");
 }
+
+#[tokio::test]
+async fn a_drain_lets_what_runs_end_and_takes_nothing_new() {
+    let (mesh, chunks) = open("text/event-stream", DefaultAccess::Open).await;
+    let mut client = mesh.http1("lab/planner", WEB_VIP).await;
+    let mut response = client.send(request("/").body(body("")).unwrap()).await;
+    mesh.drain.advance(runtime::Phase::Draining);
+    chunks.send("data: 1\n\n").unwrap();
+    assert_eq!(first(&mut response).await.unwrap().unwrap(), "data: 1\n\n");
+    drop(chunks);
+    drop(mesh.nodes);
+    // The connection ends with its exchange: what is still running is only the stream that we end here.
+    drop(response);
+    drop(client);
+    let drained = mesh.drain.finish(PATIENCE, std::time::Duration::ZERO).await;
+    assert_eq!(drained, runtime::drain::Drained::Complete);
+}
