@@ -55,7 +55,8 @@ impl Running {
 /// Reads one JSON page of an admin port.
 pub(crate) async fn page(admin: SocketAddr, path: &str) -> anyhow::Result<Value> {
     let body = within(admin, path).await?;
-    serde_json::from_slice(&body).with_context(|| format!("{admin}{path} answered something that is not JSON"))
+    serde_json::from_slice(&body)
+        .with_context(|| format!("{admin}{path} answered something that is not JSON"))
 }
 
 /// Reads one page of an admin port as text.

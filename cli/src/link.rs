@@ -31,7 +31,8 @@ pub(crate) struct Shared<'a> {
 /// The pin of a cluster's root, from its state directory.
 pub(crate) fn pin(state: &std::path::Path) -> anyhow::Result<String> {
     let file = state.join("root/root.pem");
-    let root = CertificateDer::from_pem_file(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let root =
+        CertificateDer::from_pem_file(&file).with_context(|| format!("cannot read {}", file.display()))?;
     Ok(authority::bundle::spki_pin(&root)?)
 }
 

@@ -8,6 +8,7 @@ mod demo;
 mod link;
 mod output;
 mod settings;
+mod standalone;
 
 use std::process::ExitCode;
 
@@ -44,7 +45,8 @@ async fn perform(verb: Verb) -> anyhow::Result<ExitCode> {
         }
         Verb::Run(program) => commands::run::run(program).await?,
         Verb::Token(arguments) => commands::token::run(&arguments)?,
-        Verb::Up(_) | Verb::Check(_) => anyhow::bail!("not yet"),
+        Verb::Up(arguments) => standalone::run(arguments).await?,
+        Verb::Check(arguments) => return commands::check::run(&arguments).await,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -37,10 +37,9 @@ impl Settings {
         private(state)?;
         let file = state.join(FILE);
         let kept = match fs::read_to_string(&file) {
-            Ok(text) => Some(
-                serde_json::from_str::<Self>(&text)
-                    .with_context(|| format!("{} is damaged; restore it, or start with a new --state", file.display()))?,
-            ),
+            Ok(text) => Some(serde_json::from_str::<Self>(&text).with_context(|| {
+                format!("{} is damaged; restore it, or start with a new --state", file.display())
+            })?),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
         };
@@ -70,7 +69,8 @@ impl Settings {
             (Some(name), _) => name.clone(),
             (None, Some(kept)) => kept.cluster.clone(),
             (None, None) => {
-                let full = fs::canonicalize(files).with_context(|| format!("there is no folder {}", files.display()))?;
+                let full = fs::canonicalize(files)
+                    .with_context(|| format!("there is no folder {}", files.display()))?;
                 let name = full.file_name().and_then(|name| name.to_str()).unwrap_or("cluster");
                 name.to_lowercase().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-")
             }
@@ -103,7 +103,8 @@ fn letters(mut random: u128) -> String {
 
 /// 10.N.0.0/16, so that two clusters of one machine rarely meet. N is 1 to 254.
 fn ranges_of(trust_domain: &TrustDomain) -> Ipv4Net {
-    let sum = trust_domain.as_str().bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    let sum =
+        trust_domain.as_str().bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
     let number = 1 + (sum % 254) as u8;
     Ipv4Net::new_assert(Ipv4Addr::new(10, number, 0, 0), 16)
 }

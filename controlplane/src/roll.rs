@@ -9,11 +9,22 @@ use std::{
 
 use arc_swap::ArcSwap;
 use mesh::{Identity, names::NodeName, resource::Workload};
+use tokio::sync::watch;
 
 /// Who exists now. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Roll {
     now: Arc<ArcSwap<Entries>>,
+    members: Arc<watch::Sender<Members>>,
+}
+
+/// Which programs a cluster needs now: whoever runs all of them in one process follows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Members {
+    /// The nodes that a workload names.
+    pub nodes: BTreeSet<NodeName>,
+    /// The gateways and waypoints, by namespace and name.
+    pub gateways: BTreeSet<(String, String)>,
 }
 
 /// What the roll says at one moment.
@@ -44,6 +55,16 @@ impl Entries {
         }
         entries
     }
+
+    fn members(&self) -> Members {
+        let names = |identity: &Identity| {
+            identity.kubernetes().map(|(namespace, name)| (namespace.to_owned(), name.to_owned()))
+        };
+        Members {
+            nodes: self.nodes.keys().cloned().collect(),
+            gateways: self.gateways.iter().filter_map(names).collect(),
+        }
+    }
 }
 
 /// A gateway runs on no node of ours and has an address; what stands for a remote service has none.
@@ -54,9 +75,20 @@ pub(crate) fn is_gateway(workload: &Workload) -> bool {
 impl Roll {
     /// Replaces it, and names the gateways that are gone.
     pub(crate) fn replace(&self, entries: Entries) -> BTreeSet<Identity> {
+        let members = entries.members();
         let before = self.now.swap(Arc::new(entries));
+        self.members.send_if_modified(|known| {
+            let changed = *known != members;
+            *known = members;
+            changed
+        });
         let after = self.now.load();
         before.gateways.difference(&after.gateways).cloned().collect()
+    }
+
+    /// Which programs the cluster needs, now and after each change.
+    pub(crate) fn follow(&self) -> watch::Receiver<Members> {
+        self.members.subscribe()
     }
 
     /// True if there is a gateway with this identity.

@@ -131,7 +131,9 @@ async fn obey(command: Command, proxy: &Proxy, fares: &Fares) -> anyhow::Result<
                 .with_context(|| format!("{status}: {}", String::from_utf8_lossy(&body)))?;
             Ok(json!({ "status": status, "message": message }))
         }
-        Command::Follow { name, url, params } => follow(name, proxy, mcp(&url, "tools/call", params)?, fares).await,
+        Command::Follow { name, url, params } => {
+            follow(name, proxy, mcp(&url, "tools/call", params)?, fares).await
+        }
         Command::Get { url, headers, count } => get(proxy, &url, &headers, count).await,
         Command::Hold { name, url } => hold(name, proxy, url.parse()?, fares).await,
         Command::Fares { name } => {
@@ -190,7 +192,11 @@ async fn get(
         }
         let response = proxy.send(request.body(Full::default())?).await?;
         let status = response.status().as_u16();
-        let denied = response.headers().get("x-strait-denied").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let denied = response
+            .headers()
+            .get("x-strait-denied")
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
         let body = whole(response.into_body()).await?;
         let text = String::from_utf8_lossy(&body).trim().to_owned();
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
@@ -201,10 +207,19 @@ async fn get(
     Ok(json!({ "answers": answers, "last": last }))
 }
 
-async fn follow(name: String, proxy: &Proxy, request: Request<Full<Bytes>>, fares: &Fares) -> anyhow::Result<Value> {
+async fn follow(
+    name: String,
+    proxy: &Proxy,
+    request: Request<Full<Bytes>>,
+    fares: &Fares,
+) -> anyhow::Result<Value> {
     let response = proxy.send(request).await?;
     let status = response.status().as_u16();
-    if !response.headers().get("content-type").is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream")) {
+    if !response
+        .headers()
+        .get("content-type")
+        .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
+    {
         bail!("{status}: {}", String::from_utf8_lossy(&whole(response.into_body()).await?));
     }
     note(fares, &name, |_| {});
@@ -224,7 +239,8 @@ async fn follow(name: String, proxy: &Proxy, request: Request<Full<Bytes>>, fare
                     }
                     while let Some(end) = text.find("\n\n") {
                         let event: String = text.drain(..end + 2).collect();
-                        let data = event.lines().find_map(|line| line.strip_prefix("data:")).unwrap_or("").trim();
+                        let data =
+                            event.lines().find_map(|line| line.strip_prefix("data:")).unwrap_or("").trim();
                         let message = serde_json::from_str(data).unwrap_or(Value::Null);
                         note(&fares, &name, |fare| {
                             fare.count += 1;
@@ -248,7 +264,8 @@ async fn hold(name: String, proxy: &Proxy, url: Uri, fares: &Fares) -> anyhow::R
     let host = url.authority().context("the URL has no host")?.as_str().to_owned();
     tokio::spawn(async move {
         let ended = loop {
-            let Ok(request) = Request::get(url.path()).header("host", &host).body(Full::<Bytes>::default()) else {
+            let Ok(request) = Request::get(url.path()).header("host", &host).body(Full::<Bytes>::default())
+            else {
                 break "the URL is no request".to_owned();
             };
             let answer = match sender.send_request(request).await {

@@ -47,8 +47,9 @@ impl Proxy {
         let host = url.host().context("the URL has no host")?;
         let port = url.port_u16().unwrap_or(80);
         let mut socket = connect(self.address).await?;
-        let authorization =
-            self.authorization().map_or_else(String::new, |value| format!("Proxy-Authorization: {value}\r\n"));
+        let authorization = self
+            .authorization()
+            .map_or_else(String::new, |value| format!("Proxy-Authorization: {value}\r\n"));
         let head = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{authorization}\r\n");
         socket.write_all(head.as_bytes()).await?;
         let mut answer = Vec::new();
@@ -75,7 +76,10 @@ pub(crate) async fn connect(address: SocketAddr) -> anyhow::Result<Socket> {
 }
 
 /// Sends one request on a connection.
-pub(crate) async fn send_on(socket: Socket, request: Request<Full<Bytes>>) -> anyhow::Result<Response<Incoming>> {
+pub(crate) async fn send_on(
+    socket: Socket,
+    request: Request<Full<Bytes>>,
+) -> anyhow::Result<Response<Incoming>> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
     tokio::spawn(connection);
     Ok(sender.send_request(request).await?)

@@ -73,7 +73,12 @@ fn listed() -> Value {
         json!({ "name": name, "description": description, "inputSchema": schema })
     };
     json!([
-        tool("search", "Finds files that mention a word.", json!({ "repo": text, "query": text }), json!(["repo", "query"])),
+        tool(
+            "search",
+            "Finds files that mention a word.",
+            json!({ "repo": text, "query": text }),
+            json!(["repo", "query"])
+        ),
         tool(
             "read_file",
             "Reads a file; with follow, tells of it until you leave.",

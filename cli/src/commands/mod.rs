@@ -1,5 +1,6 @@
 //! One file for each verb.
 
+pub(crate) mod check;
 pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod run;

@@ -44,7 +44,8 @@ pub(crate) async fn run(program: Run) -> anyhow::Result<()> {
 
 /// Begins the drain at SIGTERM or SIGINT; a second signal skips the grace.
 pub(crate) async fn end_on_signal(drain: Drain) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         tracing::warn!("signals cannot be caught: there will be no orderly end");
         return;
@@ -77,12 +78,15 @@ pub(crate) fn control_plane(arguments: &ControlPlane) -> anyhow::Result<controlp
     )?)
 }
 
-fn node(arguments: &Node) -> anyhow::Result<ztunnel::Config> {
+/// What a node proxy is told.
+pub(crate) fn node(arguments: &Node) -> anyhow::Result<ztunnel::Config> {
     let join = &arguments.join;
     let trust_domain: TrustDomain = join.trust_domain.parse().context("--trust-domain")?;
     let roots = CertificateDer::pem_file_iter(&join.root)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .with_context(|| format!("cannot read the cluster's root certificates from {}", join.root.display()))?;
+        .with_context(|| {
+            format!("cannot read the cluster's root certificates from {}", join.root.display())
+        })?;
     let control_plane = ztunnel::ControlPlane {
         address: join.control_plane,
         identity: Identity::of_service_account(&trust_domain, "strait-system", "controlplane")?,
@@ -104,7 +108,8 @@ fn node(arguments: &Node) -> anyhow::Result<ztunnel::Config> {
     Ok(config)
 }
 
-fn gateway(arguments: &Gateway) -> anyhow::Result<waypoint::Config> {
+/// What a waypoint or gateway is told.
+pub(crate) fn gateway(arguments: &Gateway) -> anyhow::Result<waypoint::Config> {
     let join = &arguments.join;
     let (namespace, name) = arguments
         .gateway

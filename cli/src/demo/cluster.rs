@@ -81,7 +81,10 @@ impl Cluster {
         fs::create_dir_all(&files)?;
         fs::create_dir_all(folder.join("recordings"))?;
         for (name, text) in plan.files {
-            fs::write(files.join(name), text.replace(super::stage::FOLDER_IN_EXAMPLES, &base.display().to_string()))?;
+            fs::write(
+                files.join(name),
+                text.replace(super::stage::FOLDER_IN_EXAMPLES, &base.display().to_string()),
+            )?;
         }
         let relays = plan
             .tunnels
@@ -96,8 +99,18 @@ impl Cluster {
             .collect::<anyhow::Result<Vec<_>>>()?;
         let state = folder.join("state");
         let arguments = [
-            "run", "controlplane", "--file", &text(&files), "--state", &text(&state), "--cluster", plan.name,
-            "--trust-domain", &plan.trust_domain(), "--ranges", &format!("127.{}.0.0/16", plan.number),
+            "run",
+            "controlplane",
+            "--file",
+            &text(&files),
+            "--state",
+            &text(&state),
+            "--cluster",
+            plan.name,
+            "--trust-domain",
+            &plan.trust_domain(),
+            "--ranges",
+            &format!("127.{}.0.0/16", plan.number),
         ]
         .map(str::to_owned);
         listener.progress(&format!("{}: control plane", plan.name));
@@ -119,8 +132,13 @@ impl Cluster {
         }
         for (index, (namespace, name)) in self.plan.gateways.iter().enumerate() {
             let ip = self.plan.ip(0, 21 + u8::try_from(index)?);
-            let arguments =
-                self.proxy("waypoint", "--gateway", &format!("{namespace}/{name}"), &format!("gateway-{namespace}-{name}"), ip);
+            let arguments = self.proxy(
+                "waypoint",
+                "--gateway",
+                &format!("{namespace}/{name}"),
+                &format!("gateway-{namespace}-{name}"),
+                ip,
+            );
             self.programs.push(Process::start(&self.folder, &format!("waypoint-{name}"), &arguments)?);
         }
         Ok(())
@@ -129,14 +147,24 @@ impl Cluster {
     fn proxy(&self, program: &str, flag: &str, value: &str, token: &str, ip: IpAddr) -> Vec<String> {
         let state = self.state();
         [
-            "run", program, flag, value,
-            "--control-plane", &self.running.address.to_string(),
-            "--root", &text(&state.join("root/root.pem")),
-            "--token-file", &text(&state.join("tokens").join(token)),
-            "--trust-domain", &self.plan.trust_domain(),
-            "--state", &text(&state.join("proxies").join(token)),
-            "--address", &ip.to_string(),
-            "--hbone-bind-port", &HBONE_BIND.to_string(),
+            "run",
+            program,
+            flag,
+            value,
+            "--control-plane",
+            &self.running.address.to_string(),
+            "--root",
+            &text(&state.join("root/root.pem")),
+            "--token-file",
+            &text(&state.join("tokens").join(token)),
+            "--trust-domain",
+            &self.plan.trust_domain(),
+            "--state",
+            &text(&state.join("proxies").join(token)),
+            "--address",
+            &ip.to_string(),
+            "--hbone-bind-port",
+            &HBONE_BIND.to_string(),
         ]
         .map(str::to_owned)
         .to_vec()
@@ -146,7 +174,8 @@ impl Cluster {
     pub(crate) async fn ready(&mut self) -> anyhow::Result<()> {
         let proxies = self.plan.nodes.len() + self.plan.gateways.len();
         for index in 0..proxies {
-            let fourth = if index < self.plan.nodes.len() { 11 + index } else { 21 + index - self.plan.nodes.len() };
+            let fourth =
+                if index < self.plan.nodes.len() { 11 + index } else { 21 + index - self.plan.nodes.len() };
             let admin = SocketAddr::new(self.plan.ip(0, u8::try_from(fourth)?), 15000);
             let process = &mut self.programs[index + 1];
             let start = std::time::Instant::now();
@@ -156,7 +185,10 @@ impl Cluster {
                     start.elapsed() < READY_TIMEOUT,
                     "{} is not ready after {READY_TIMEOUT:?}: {}",
                     process.name(),
-                    client::text(admin, "/healthz/ready").await.err().map_or_else(String::new, |error| format!("{error:#}")),
+                    client::text(admin, "/healthz/ready")
+                        .await
+                        .err()
+                        .map_or_else(String::new, |error| format!("{error:#}")),
                 );
                 tokio::time::sleep(READY_EVERY).await;
             }
@@ -166,7 +198,10 @@ impl Cluster {
 
     /// One of its programs.
     pub(crate) fn program(&mut self, name: &str) -> anyhow::Result<&mut Process> {
-        self.programs.iter_mut().find(|program| program.name() == name).with_context(|| format!("no program {name}"))
+        self.programs
+            .iter_mut()
+            .find(|program| program.name() == name)
+            .with_context(|| format!("no program {name}"))
     }
 
     /// A page of its control plane.
@@ -184,7 +219,11 @@ pub(crate) async fn wait_for(process: &mut Process, holds: impl Fn() -> bool) ->
     let start = std::time::Instant::now();
     while !holds() {
         process.check()?;
-        anyhow::ensure!(start.elapsed() < READY_TIMEOUT, "{} is not ready after {READY_TIMEOUT:?}", process.name());
+        anyhow::ensure!(
+            start.elapsed() < READY_TIMEOUT,
+            "{} is not ready after {READY_TIMEOUT:?}",
+            process.name()
+        );
         tokio::time::sleep(READY_EVERY).await;
     }
     Ok(())

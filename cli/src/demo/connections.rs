@@ -30,7 +30,9 @@ pub(crate) fn held_by(pids: &[u32]) -> io::Result<Vec<Held>> {
         let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
         for descriptor in descriptors.flatten() {
             let Ok(target) = fs::read_link(descriptor.path()) else { continue };
-            let inode = target.to_str().and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+            let inode = target
+                .to_str()
+                .and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
             if let Some(&(local, remote)) = inode.and_then(|inode: u64| by_inode.get(&inode)) {
                 held.push(Held { pid, local, remote });
             }

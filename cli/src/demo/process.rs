@@ -27,8 +27,7 @@ impl Process {
     /// Starts `strait` with these arguments; what it says goes into `<folder>/<name>.log`.
     pub(crate) fn start(folder: &Path, name: &str, arguments: &[String]) -> anyhow::Result<Self> {
         let log = folder.join(format!("{name}.log"));
-        let mut process =
-            Self { name: name.to_owned(), arguments: arguments.to_vec(), log, child: None };
+        let mut process = Self { name: name.to_owned(), arguments: arguments.to_vec(), log, child: None };
         process.spawn(Stdio::null(), None)?;
         Ok(process)
     }
@@ -40,8 +39,7 @@ impl Process {
         arguments: &[String],
     ) -> anyhow::Result<(Self, ChildStdin, ChildStdout)> {
         let log = folder.join(format!("{name}.log"));
-        let mut process =
-            Self { name: name.to_owned(), arguments: arguments.to_vec(), log, child: None };
+        let mut process = Self { name: name.to_owned(), arguments: arguments.to_vec(), log, child: None };
         process.spawn(Stdio::piped(), Some(Stdio::piped()))?;
         let child = process.child.as_mut().context("it was just started")?;
         let input = child.stdin.take().context("its standard input is piped")?;
@@ -105,7 +103,8 @@ impl Process {
         let Some(mut child) = self.child.take() else { return };
         if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
             // It may have ended between the two lines; then there is nobody to ask.
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
         }
         if tokio::time::timeout(END_TIMEOUT, child.wait()).await.is_err() {
             // It is killed on drop in any case.

@@ -106,7 +106,9 @@ impl Stage {
             "tools",
             &["run", "app", "tools", "--listen", &format!("unix:{}", sockets.display())].map(str::to_owned),
         )?];
-        for (cluster, name) in [(&east, "web-v1"), (&east, "web-v2"), (&east, "echo-east"), (&west, "echo-west")] {
+        for (cluster, name) in
+            [(&east, "web-v1"), (&east, "web-v2"), (&east, "echo-east"), (&west, "echo-west")]
+        {
             let socket = cluster.folder.join(format!("{name}.sock"));
             let arguments =
                 ["run", "app", "web", "--name", name, "--listen", &format!("unix:{}", socket.display())];
@@ -117,15 +119,17 @@ impl Stage {
         west.ready().await?;
         let planner = agent(&east, "planner", 1)?;
         let intern = agent(&east, "intern", 2)?;
-        let stage =
-            Self { east, west, planner, intern, applications, delivery, up_in: start.elapsed() };
+        let stage = Self { east, west, planner, intern, applications, delivery, up_in: start.elapsed() };
         listener.progress(&format!("up in {:.1} s", stage.up_in.as_secs_f32()));
         Ok(stage)
     }
 
     /// One of the applications.
     pub(crate) fn application(&mut self, name: &str) -> anyhow::Result<&mut Process> {
-        self.applications.iter_mut().find(|one| one.name() == name).with_context(|| format!("no application {name}"))
+        self.applications
+            .iter_mut()
+            .find(|one| one.name() == name)
+            .with_context(|| format!("no application {name}"))
     }
 
     /// Every process.

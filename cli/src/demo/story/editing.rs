@@ -26,7 +26,8 @@ pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
         })
         .await?;
     until(WAIT_MAX, || async {
-        Ok(fares(agent, "file").await?["count"].as_u64() > Some(2) && fares(agent, "web").await?["count"].as_u64() > Some(2))
+        Ok(fares(agent, "file").await?["count"].as_u64() > Some(2)
+            && fares(agent, "web").await?["count"].as_u64() > Some(2))
     })
     .await?;
     let file = stage.west.files().join("policies.yaml");
@@ -41,7 +42,10 @@ pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
     until(WAIT_MAX, || async { Ok(fares(agent, "file").await?["ended"].is_string()) }).await?;
     let stream = fares(agent, "file").await?;
     let held_before = fares(agent, "web").await?["count"].as_u64();
-    until(WAIT_MAX, || async { Ok(fares(agent, "web").await?["count"].as_u64() > held_before.map(|count| count + 5)) }).await?;
+    until(WAIT_MAX, || async {
+        Ok(fares(agent, "web").await?["count"].as_u64() > held_before.map(|count| count + 5))
+    })
+    .await?;
     let held = fares(agent, "web").await?;
     fs::write(&file, text)?;
     let restored = until(WAIT_MAX, || async {

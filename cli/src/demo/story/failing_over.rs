@@ -27,7 +27,10 @@ pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
         Ok(answer["answers"]["echo-east"] == 1)
     })
     .await?;
-    let ok = before["answers"]["echo-east"] == 10 && moved.is_some() && after["answers"]["echo-west"] == 50 && back.is_some();
+    let ok = before["answers"]["echo-east"] == 10
+        && moved.is_some()
+        && after["answers"]["echo-west"] == 50
+        && back.is_some();
     Ok(Scene::new(
         ok,
         format!(

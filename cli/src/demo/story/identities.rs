@@ -21,7 +21,11 @@ pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
         let link = links.as_array().and_then(|links| links.first()).cloned().unwrap_or(Value::Null);
         let roots = link["roots"].as_u64().unwrap_or(0);
         ok &= roots > 0;
-        what.push(format!("{:5} holds {roots} root of {}", cluster.plan.name, link["trust_domain"].as_str().unwrap_or("nobody")));
+        what.push(format!(
+            "{:5} holds {roots} root of {}",
+            cluster.plan.name,
+            link["trust_domain"].as_str().unwrap_or("nobody")
+        ));
     }
     Ok(Scene::new(
         ok,

@@ -23,7 +23,10 @@ pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
     let borrowed = stage.intern.tell(&AgentCommand::Borrow { proxy, url: TOOLS.to_owned() }).await;
     let status = borrowed.as_ref().ok().and_then(|answer| answer["last"]["status"].as_u64());
     ok &= status == Some(407);
-    what.push(format!("planner's proxy without its token: {}", status.map_or("no answer".to_owned(), |code| code.to_string())));
+    what.push(format!(
+        "planner's proxy without its token: {}",
+        status.map_or("no answer".to_owned(), |code| code.to_string())
+    ));
     let server = stage.west.plan.ip(1, 1);
     let doors = [
         ("the server's mesh address", SocketAddr::new(server, 80)),

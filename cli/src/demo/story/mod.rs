@@ -60,7 +60,8 @@ pub(super) async fn tell(stage: &mut Stage, listener: Listener) -> anyhow::Resul
             9 => outage::run(stage).await,
             _ => wiretap::run(stage, &canary),
         };
-        let scene = scene.unwrap_or_else(|error| Scene::new(false, "it could not be tried", format!("{error:#}")));
+        let scene =
+            scene.unwrap_or_else(|error| Scene::new(false, "it could not be tried", format!("{error:#}")));
         failed += u32::from(!scene.ok);
         listener.tell(&Told { step, ok: scene.ok, what: scene.what, why: scene.why });
     }

@@ -17,7 +17,9 @@ pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
     .await?;
     stage.west.program("controlplane")?.restart()?;
     let state = stage.west.running.clone();
-    let back = until(std::time::Duration::from_secs(10), || async { Ok(state.page("/v1/proxies").await.is_ok()) }).await?;
+    let back =
+        until(std::time::Duration::from_secs(10), || async { Ok(state.page("/v1/proxies").await.is_ok()) })
+            .await?;
     let ok = said(&alone).contains("found") && restarted.is_some() && back.is_some();
     Ok(Scene::new(
         ok,

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::{Scene, Stage, call};
 
 pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
-    let ungranted = call(&stage.planner, "write_file", json!({ "repo": "docs", "path": "a", "content": "b" })).await?;
+    let ungranted =
+        call(&stage.planner, "write_file", json!({ "repo": "docs", "path": "a", "content": "b" })).await?;
     let beyond = call(&stage.planner, "read_file", json!({ "repo": "web", "path": "a" })).await?;
     let mut what = Vec::new();
     let mut ok = true;
@@ -24,7 +25,9 @@ pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
             text("field")
         ));
         ok &= error["code"] == json!(-32602) && explained["reason"] == json!("NoGrant");
-        ok &= explained["policy"].is_string() && explained["rule"].is_string() && explained["field"].is_string();
+        ok &= explained["policy"].is_string()
+            && explained["rule"].is_string()
+            && explained["field"].is_string();
     }
     // What is hidden must not be told from what does not exist; what is granted may say which argument was wrong.
     ok &= beyond["message"]["error"]["message"].as_str().is_some_and(|text| text.contains("/repo"));

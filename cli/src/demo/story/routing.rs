@@ -14,7 +14,10 @@ pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
     let split = old + new == u64::from(REQUESTS) && (5..=40).contains(&new);
     Ok(Scene::new(
         split && count(&tester, "web-v2") == 20,
-        format!("{REQUESTS} requests: {old} to web-v1, {new} to web-v2; 20 with x-tester: {} to web-v2", count(&tester, "web-v2")),
+        format!(
+            "{REQUESTS} requests: {old} to web-v1, {new} to web-v2; 20 with x-tester: {} to web-v2",
+            count(&tester, "web-v2")
+        ),
         "an HTTPRoute on the Service web has weights 90 and 10, and a rule before it that matches the header; the \
          waypoint of the namespace applies it",
     ))

@@ -19,7 +19,9 @@ pub(super) fn run(stage: &mut Stage, canary: &str) -> anyhow::Result<Scene> {
         whole &= relay.whole();
     }
     let at_delivery = stage.delivery.holds(canary.as_bytes())?;
-    what.push(format!("{taps} wiretaps before nodes and gateways heard {bytes} bytes, and {canary} {heard_between} times"));
+    what.push(format!(
+        "{taps} wiretaps before nodes and gateways heard {bytes} bytes, and {canary} {heard_between} times"
+    ));
     what.push(format!("the wiretap at the server's socket heard it: {at_delivery}"));
     let pids = stage.pids();
     let held = connections::held_by(&pids.iter().map(|(_, pid)| *pid).collect::<Vec<_>>())?;
@@ -31,7 +33,12 @@ pub(super) fn run(stage: &mut Stage, canary: &str) -> anyhow::Result<Scene> {
             format!("{name} {} {}", held.local, held.remote)
         })
         .collect();
-    what.push(format!("{} TCP connections of {} processes, {} of no known kind", held.len(), pids.len(), strangers.len()));
+    what.push(format!(
+        "{} TCP connections of {} processes, {} of no known kind",
+        held.len(),
+        pids.len(),
+        strangers.len()
+    ));
     what.extend(strangers.iter().cloned());
     Ok(Scene::new(
         heard_between == 0 && at_delivery && strangers.is_empty() && bytes > 0 && whole,
