@@ -57,6 +57,8 @@ const REFUSALS_MAX: usize = 1024;
 const SWEEP_INTERVAL: Duration = Duration::from_secs(15);
 /// Time between a failed attempt to listen and the next.
 const LISTEN_PAUSE: Duration = Duration::from_millis(500);
+/// How long a drain may last if nobody ends it.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
 /// The features that a waypoint enforces.
 const CAPABILITIES: [&str; 6] =
     ["access/l4", "access/http", "access/mcp", "access/when", "routes/http", "origin"];
@@ -186,7 +188,6 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), RunError> {
     }
     // What is left has had its time.
     shared.connections.close_all(&Denial::plain(Reason::Draining, "the waypoint ends"));
-    shared.tunnels.drain(Duration::ZERO).await;
     shared.log.flush().await;
     Ok(())
 }
@@ -279,8 +280,8 @@ async fn serve(shared: &Arc<Shared>, part: ReadyPart, sealer: &Arc<mcp::Sealer>,
                 }
                 part.pending("the waypoint drains");
                 // GOAWAY; what runs goes on until the program says that it must close.
-                shared.tunnels.drain(Duration::MAX).await;
-                std::future::pending::<()>().await;
+                shared.tunnels.drain(DRAIN_TIME_MAX).await;
+                return;
             }
         }
     }

@@ -233,6 +233,19 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn a_form_that_is_canonical_stays_as_it_is(path in "(/|%2e|%2E|%41|%2f|%|\\\\|\\.|a|;|\\PC){0,12}") {
+            if let Ok(once) = normalise(&path) {
+                let twice = normalise(&once);
+                proptest::prop_assert_eq!(twice.as_deref(), Ok(&*once));
+                // What is canonical is a path, and leads nowhere by steps.
+                proptest::prop_assert!(once.parse::<PathAndQuery>().is_ok());
+                proptest::prop_assert!(!once.split('/').skip(1).any(|segment| segment == "." || segment == ".."));
+            }
+        }
+    }
+
     fn request(uri: &str, headers: &[(&str, &str)]) -> Request {
         let mut builder = http::Request::builder().uri(uri);
         for (name, value) in headers {

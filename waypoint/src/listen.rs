@@ -80,7 +80,14 @@ async fn tunnel(
         }
     };
     tunnels.register(terminated.handle());
-    while let Some(connect) = terminated.next().await {
+    let mut closing = drain.clone();
+    loop {
+        let connect = tokio::select! {
+            connect = terminated.next() => connect,
+            // What is left is cut.
+            () = closing.closing() => return,
+        };
+        let Some(connect) = connect else { return };
         let Ok(permit) = Arc::clone(streams).try_acquire_owned() else {
             connect.refuse(RefusalStatus::Unavailable, None);
             continue;

@@ -11,16 +11,16 @@ pub mod dial;
 pub mod headers;
 pub mod pool;
 pub mod suspects;
+mod tries;
 
 use std::{sync::Arc, time::Duration};
 
 use exchange::{
     BodyError, BoxFuture, Call, CallError, Judge, Place, Purpose, Reply, Request, Upstream, Upstreams,
 };
-use http::Method;
 use mesh::{
     Denial, Reason,
-    hop::{At, Avoid},
+    hop::At,
     names::{ServiceKey, WorkloadUid},
     resource::{BackendTarget, Protocol, Retries, Traffic},
 };
@@ -31,6 +31,7 @@ use self::{
     dial::{Dial, Way},
     pool::{HttpPool, Key, Speaks, Tried},
     suspects::Suspects,
+    tries::{Failed, Stage, Tries, again, is_idempotent},
 };
 use crate::{own::Own, world::Worlds};
 
@@ -352,84 +353,6 @@ impl std::fmt::Debug for Calls {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Calls").field("pool", &self.pool).finish_non_exhaustive()
     }
-}
-
-/// What one call has tried.
-#[derive(Default)]
-struct Tries {
-    // Nobody was there: not to be tried again.
-    unreached: Avoid,
-    // They answered badly or not: others come first.
-    failed: Vec<WorkloadUid>,
-    // Attempts of which nothing was sent.
-    unsent: usize,
-}
-
-impl Tries {
-    fn note(&mut self, failed: &Failed) {
-        let endpoint = failed.endpoint.clone();
-        match failed.stage {
-            Stage::Unsent(_) => {
-                self.unsent += 1;
-                self.unreached.workloads.extend(endpoint);
-            }
-            Stage::Final | Stage::Sent { .. } | Stage::Answered => self.failed.extend(endpoint),
-        }
-    }
-}
-
-/// A failed attempt.
-struct Failed {
-    // Whose fault it was.
-    endpoint: Option<WorkloadUid>,
-    error: CallError,
-    stage: Stage,
-    // An answer that the rule would rather have another of.
-    reply: Option<Reply>,
-}
-
-enum Stage {
-    // Another attempt would fail alike.
-    Final,
-    // Not one byte was sent.
-    Unsent(Box<Request>),
-    // It may have been received.
-    Sent { reused: bool },
-    // It was answered with a status that the rule tries again.
-    Answered,
-}
-
-impl Failed {
-    fn last(error: CallError) -> Self {
-        Self { endpoint: None, error, stage: Stage::Final, reply: None }
-    }
-
-    fn answered(reply: Reply) -> Self {
-        let error = CallError::BadAnswer(format!("{} was answered", reply.response.status()));
-        Self { endpoint: Some(reply.endpoint.clone()), error, stage: Stage::Answered, reply: Some(reply) }
-    }
-
-    fn into_result(self) -> Result<Reply, CallError> {
-        self.reply.ok_or(self.error)
-    }
-}
-
-/// The same request once more, if its body is at hand.
-fn again(request: &Request) -> Option<Request> {
-    let mut copy = Request::new(request.body().again()?);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
-}
-
-// RFC 9110, section 9.2.2.
-fn is_idempotent(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-    )
 }
 
 fn unchosen(pin: Option<&WorkloadUid>, denial: Denial) -> CallError {

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use exchange::BoxFuture;
 use mesh::{
-    Caller, Denial, Identity, Peer, Reason,
+    Caller, Denial, Identity, Peer, Reason, TrustDomain,
     hop::{self, At, Chosen, Hop},
     names::Hostname,
 };
@@ -105,11 +105,19 @@ pub fn way(own: &Own, caller: &Caller, hop: Hop) -> Result<Way, Denial> {
         At::Port(port, _) => &workload.ports.get(port).unwrap_or(&workload.other_ports).vouchers,
         At::Waypoint | At::Remote => &workload.vouchers,
     };
-    let origin = vouchers.contains(&own.identity).then(|| match &caller.workload {
+    let taken = vouchers.contains(&own.identity) && may_vouch(own, caller, workload.identity.trust_domain());
+    let origin = taken.then(|| match &caller.workload {
         Peer::Verified(identity) => Origin::Identity(identity.clone()),
         Peer::Unverified(_) | Peer::Unknown => Origin::Unknown,
     });
     Ok(Way { tunnel, authority: authority_of(authority), origin, chosen })
+}
+
+/// In our own trust domain we speak for every caller that we verified, in another only for callers of ours; else we
+/// are the caller ourselves (DESIGN 4.1).
+fn may_vouch(own: &Own, caller: &Caller, to: &TrustDomain) -> bool {
+    let ours = own.identity.trust_domain();
+    to == ours || caller.workload.verified().is_some_and(|identity| identity.trust_domain() == ours)
 }
 
 fn authority_of(authority: hop::Authority) -> Authority {
@@ -185,4 +193,27 @@ impl Tunnels {
 
 fn request(way: &Way) -> ConnectRequest {
     ConnectRequest { origin: way.origin.clone(), ..ConnectRequest::to(way.authority.clone()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn we_vouch_for_everybody_at_home_and_for_our_own_elsewhere() {
+        let identity = |text: &str| text.parse::<Identity>().unwrap();
+        let own = Own { uid: "w".into(), identity: identity("spiffe://east/ns/a/sa/waypoint") };
+        for (caller, to, expected) in [
+            (Peer::Verified(identity("spiffe://east/a")), "east", true),
+            (Peer::Verified(identity("spiffe://west/a")), "east", true),
+            (Peer::Unknown, "east", true),
+            (Peer::Verified(identity("spiffe://east/a")), "west", true),
+            (Peer::Verified(identity("spiffe://west/a")), "west", false),
+            (Peer::Verified(identity("spiffe://north/a")), "west", false),
+            (Peer::Unknown, "west", false),
+        ] {
+            let caller = Caller { workload: caller, by: None };
+            assert_eq!(may_vouch(&own, &caller, &to.parse().unwrap()), expected, "{caller:?} {to}");
+        }
+    }
 }

@@ -288,3 +288,61 @@ async fn an_mcp_port_shows_and_calls_what_was_granted() {
     let refused = intern.whole(call("tools/list", serde_json::json!({}))).await;
     assert_eq!(refused.status, 403, "{refused:?}");
 }
+
+#[tokio::test]
+async fn each_exchange_is_one_line_and_one_count() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("access.log");
+    let log = runtime::AccessLog::start(&runtime::access_log::Destination::File(path.clone())).unwrap();
+    let mesh = Mesh::serving(&[("web-1", telling("web-1"))], |plan| {
+        plan.log = Some(log.clone());
+        plan.policies.push(policy("denies", Action::Deny, "lab/intern", None));
+        plan.sets.push(set("web", &["denies"], DefaultAccess::Open));
+        plan.services[0].ports.insert(80, port(Protocol::Http, "web"));
+    })
+    .await;
+    let asked = request("/a?secret=1").method("POST").body(body("hello")).unwrap();
+    assert_eq!(mesh.http1("lab/planner", WEB_VIP).await.whole(asked).await.status, 200);
+    assert_eq!(mesh.get("lab/intern", "/b").await.status, 403);
+    let _ = mesh.stream("lab/planner", "10.20.255.3:80").await;
+    while !mesh.waypoint.connections.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    log.flush().await;
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    for part in [
+        " access request reporter=waypoint source=spiffe://east/ns/lab/sa/planner ",
+        "service=shop/web.shop.svc.cluster.local:80 protocol=http upstream=east//Pod/shop/web-1 ",
+        "upstream_identity=spiffe://east/ns/shop/sa/web-1 ",
+        " method=POST host=web.shop path=/a status=200 upstream_status=200 attempts=1 bytes_received=5 ",
+    ] {
+        assert!(lines[0].contains(part), "{part}: {}", lines[0]);
+    }
+    assert!(!text.contains("secret"), "{text}");
+    for part in ["source=spiffe://east/ns/lab/sa/intern ", " status=403 ", " refusal=r1 reason=Denied "] {
+        assert!(lines[1].contains(part), "{part}: {}", lines[1]);
+    }
+    assert!(
+        lines[2].contains(" access connection ") && lines[2].contains("reason=UnknownDestination"),
+        "{}",
+        lines[2]
+    );
+    let mut registry = prometheus_client::registry::Registry::default();
+    mesh.waypoint.report.requests.register(&mut registry);
+    let mut metrics = String::new();
+    prometheus_client::encoding::text::encode(&mut metrics, &registry).unwrap();
+    let counted: Vec<_> = metrics.lines().filter(|line| line.starts_with("istio_requests_total{")).collect();
+    assert_eq!(counted.len(), 2, "{metrics}");
+    let good = counted.iter().find(|line| line.contains("response_code=\"200\"")).expect("a good one");
+    for label in [
+        "reporter=\"waypoint\"",
+        "destination_workload=\"web-1\"",
+        "destination_service=\"web.shop.svc.cluster.local\"",
+        "request_protocol=\"http\"",
+        "connection_security_policy=\"mutual_tls\"",
+    ] {
+        assert!(good.contains(label), "{label}: {good}");
+    }
+}

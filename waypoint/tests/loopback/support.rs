@@ -181,6 +181,7 @@ pub(crate) struct Plan {
     pub(crate) backends: Vec<Backend>,
     pub(crate) limits: Limits,
     pub(crate) upstreams: upstreams::Config,
+    pub(crate) log: Option<runtime::AccessLog>,
 }
 
 pub(crate) struct Mesh {
@@ -342,6 +343,7 @@ impl Mesh {
             backends: Vec::new(),
             limits: Limits::default(),
             upstreams: upstreams::Config::default(),
+            log: None,
         };
         let mut ourselves = workload("waypoint", 1, address);
         ourselves.services.insert(GATEWAY.into(), vec![PortMapping { service: 15008, target: 15008 }]);
@@ -394,7 +396,7 @@ impl Mesh {
             dial,
             mcp: mcp::Mcp::new(mcp::Config::default(), Arc::new(mcp::Sealer::new(&[7; 32], &[]).unwrap())),
             report: Report {
-                log: None,
+                log: plan.log.clone(),
                 requests: Requests::default(),
                 worlds: Arc::clone(&worlds),
                 now: SystemTime::now,
