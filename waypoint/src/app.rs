@@ -230,7 +230,9 @@ async fn watch_certificate(shared: &Shared) {
         if ended {
             tracing::warn!("our certificate ended: everything is closed until there is another");
             let denial = Denial::plain(Reason::CertificateEnded, "the waypoint's certificate ended");
-            shared.connections.close_all(&denial);
+            shared.connections.sever(&denial);
+            shared.pool.retire_all();
+            shared.worlds.trust_changed();
         }
     }
     std::future::pending::<()>().await;

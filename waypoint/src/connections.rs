@@ -20,6 +20,7 @@ use mesh::{
     snapshot::{Snapshot, Touched},
 };
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::judge::set_of;
 
@@ -52,10 +53,17 @@ pub struct Running {
 }
 
 /// All that runs. Clones are the same.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Connections {
     running: Arc<Mutex<HashMap<u64, Running>>>,
     next: Arc<AtomicU64>,
+    severed: Arc<watch::Sender<()>>,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self { running: Arc::default(), next: Arc::default(), severed: Arc::new(watch::Sender::new(())) }
+    }
 }
 
 /// Keeps an entry; dropping it ends the entry.
@@ -111,6 +119,17 @@ impl Connections {
             }
         }
         closed
+    }
+
+    /// Closes everything that runs and has the tunnels cut that carried it: we are nobody any more.
+    pub fn sever(&self, denial: &Denial) {
+        self.close_all(denial);
+        self.severed.send_replace(());
+    }
+
+    /// Tells when the tunnels that are open now are to be cut.
+    pub fn severed(&self) -> watch::Receiver<()> {
+        self.severed.subscribe()
     }
 
     /// Closes everything that runs, for example when a drain is over.

@@ -81,11 +81,13 @@ async fn tunnel(
     };
     tunnels.register(terminated.handle());
     let mut closing = drain.clone();
+    let mut severed = waypoint.connections.severed();
     loop {
         let connect = tokio::select! {
             connect = terminated.next() => connect,
             // What is left is cut.
             () = closing.closing() => return,
+            _ = severed.changed() => return,
         };
         let Some(connect) = connect else { return };
         let Ok(permit) = Arc::clone(streams).try_acquire_owned() else {

@@ -127,7 +127,7 @@ impl Plan {
     }
 
     /// The filters of one exchange: authorization, what these plans say (of the rule, then of the backend that was
-    /// chosen), in [`ORDER`].
+    /// chosen), in the order above.
     pub fn chain(plans: &[&Self], surroundings: &Surroundings, trail: Trail) -> Chain {
         let mut filters: Vec<Box<dyn Filter>> = Vec::with_capacity(4);
         for kind in ORDER {

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use mesh::{
-    resource::Key,
-    snapshot::{Change, Rejected, Snapshot},
+    resource::{Key, ListenerRole},
+    snapshot::{Change, Rejected, Snapshot, Touched},
 };
 use transport::Bundles;
 use wire::{
@@ -60,6 +60,7 @@ impl Receiver for Follower {
             let refused = rejected.iter().find(|it| it.key == key).map(|it| Arc::from(it.reason.as_str()));
             self.reporter.record(Record::Applied { key, version, refused });
         }
+        warn_of_unserved(&world.snapshot, &touched);
         for it in &rejected {
             tracing::warn!(key = %it.key, reason = %it.reason, "a resource is not taken; its last form stays");
         }
@@ -69,6 +70,18 @@ impl Receiver for Follower {
     fn in_use(&self, _: &Want) -> bool {
         // A waypoint is told what it serves and asks for nothing.
         false
+    }
+}
+
+/// A listener that asks for what is not built is not served, and that is said.
+fn warn_of_unserved(snapshot: &Snapshot, touched: &Touched) {
+    for listener in snapshot.listeners().filter(|it| it.role == ListenerRole::Http) {
+        if touched.listeners.contains(listener.key_name().as_str()) {
+            tracing::warn!(
+                listener = listener.key_name(),
+                "plain HTTP listeners are not built yet: nothing listens"
+            );
+        }
     }
 }
 

@@ -181,3 +181,23 @@ async fn a_drain_lets_what_runs_end_and_takes_nothing_new() {
     let drained = mesh.drain.finish(PATIENCE, std::time::Duration::ZERO).await;
     assert_eq!(drained, runtime::drain::Drained::Complete);
 }
+
+#[tokio::test]
+async fn a_waypoint_that_is_nobody_any_more_serves_nothing_that_is_open() {
+    let (mesh, chunks) = open("text/event-stream", DefaultAccess::Open).await;
+    let mut client = mesh.http1("lab/planner", WEB_VIP).await;
+    let mut response = client.send(request("/").body(body("")).unwrap()).await;
+    chunks.send("data: 1\n\n").unwrap();
+    assert_eq!(first(&mut response).await.unwrap().unwrap(), "data: 1\n\n");
+    let ended = mesh::Denial::plain(mesh::Reason::CertificateEnded, "for a test");
+    mesh.waypoint.connections.sever(&ended);
+    assert!(!matches!(first(&mut response).await, Some(Ok(_))));
+    let Client::Http1(mut sender) = client else { panic!("it is an HTTP/1.1 client") };
+    let again = async {
+        match sender.ready().await {
+            Ok(()) => sender.send_request(request("/").body(body("")).unwrap()).await.map(drop),
+            Err(error) => Err(error),
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, again).await.expect("in time").is_err());
+}
