@@ -129,7 +129,8 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), RunError> {
         explicit: config.explicit.clone(),
         world,
         connections: connections.clone(),
-        credentials: Arc::new(keeper.clone()),
+        keeper: keeper.clone(),
+        certificate_timeout: config.certificate_timeout,
         pool,
         tunnels: Tunnels::default(),
         on_demand,
@@ -160,8 +161,8 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), RunError> {
 /// Waits until the program is to end, and ends it in order: no new connections, GOAWAY, what runs, the rest.
 async fn end(config: &Config, node: &Node, drain: &Drain) {
     drain.watch().draining().await;
-    let tunnels = node.tunnels.clone();
-    let goodbye = tokio::spawn(async move { tunnels.drain(std::time::Duration::MAX).await });
+    let (tunnels, grace) = (node.tunnels.clone(), config.drain_grace + config.drain_closing);
+    let goodbye = tokio::spawn(async move { tunnels.drain(grace).await });
     let drained = drain.finish(config.drain_grace, config.drain_closing).await;
     tracing::info!(?drained, "drained");
     drain.advance(Phase::Closing);

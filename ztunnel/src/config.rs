@@ -32,6 +32,8 @@ pub struct Config {
     pub access_log: Destination,
     /// For how long certificates are asked for.
     pub certificate_lifetime: Duration,
+    /// How long a connection waits for the first certificate of its workload.
+    pub certificate_timeout: Duration,
     /// Connections open at once.
     pub connections_max: usize,
     /// Refusals that are kept to be explained.
@@ -70,6 +72,7 @@ impl Config {
             ready: None,
             access_log: Destination::Stderr,
             certificate_lifetime: Duration::from_secs(24 * 3600),
+            certificate_timeout: Duration::from_secs(5),
             connections_max: 32 * 1024,
             refusals_max: 4096,
             drain_grace: Duration::from_secs(30),

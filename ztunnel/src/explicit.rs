@@ -44,6 +44,11 @@ impl Default for Config {
     }
 }
 
+/// Bytes of a refused client that are still read.
+const LINGER_BYTES_MAX: usize = 256 * 1024;
+/// How long they are read.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Serves one connection of an application.
 pub(crate) async fn serve(node: Arc<Node>, workload: WorkloadUid, socket: Socket) {
     let Some(proxy) =
@@ -64,8 +69,9 @@ pub(crate) async fn serve(node: Arc<Node>, workload: WorkloadUid, socket: Socket
     });
     match greeted.await {
         Ok(Ok(Some(asked))) => go(&node, &workload, asked, inbox.into_stream()).await,
-        // It was answered, or the client went away.
-        Ok(Ok(None) | Err(InboxError::Gone)) => {}
+        // It was answered with a refusal.
+        Ok(Ok(None)) => linger(inbox.into_stream()).await,
+        Ok(Err(InboxError::Gone)) => {}
         Ok(Err(InboxError::TooLarge)) => refuse(&node, &workload, too_much("it says too much")),
         Err(_) => refuse(&node, &workload, too_much("it took too long to say what it wants")),
     }
@@ -195,11 +201,28 @@ async fn go(node: &Node, workload: &WorkloadUid, asked: Asked, mut application: 
             exchange::run(node, made, application, head, body).await
         }
         (Ok(made), Answer::Socks | Answer::Connect) => made.relay(node, application).await,
-        (Err(_), _) => {
-            // It is told already; what the client still sends is not read.
-            let _ = application.finish().await;
-        }
+        (Err(_), _) => linger(application).await,
     }
+}
+
+/// Ends a connection whose client was told why: who closes with unread bytes resets, and the client might never read
+/// what it was told.
+async fn linger(mut client: Stream) {
+    let reading = async {
+        // It may have gone already.
+        if client.finish().await.is_err() {
+            return;
+        }
+        let mut left = LINGER_BYTES_MAX;
+        while let Ok(Some(chunk)) = client.read_chunk().await {
+            match left.checked_sub(chunk.len()) {
+                Some(less) => left = less,
+                None => return,
+            }
+        }
+    };
+    // Whether it ended by itself makes no difference now.
+    let _ = timeout(LINGER_TIMEOUT, reading).await;
 }
 
 /// The application went away while the connection was made.

@@ -5,7 +5,11 @@ mod judge;
 
 use std::{sync::Arc, time::Duration};
 
-use mesh::{Denial, Reason, names::WorkloadUid};
+use mesh::{
+    Denial, Reason,
+    names::{ServiceKey, WorkloadUid},
+    resource::Workload,
+};
 use transport::{
     Socket,
     hbone::{Connect, Limits, RefusalStatus, ResponseHead, Terminated},
@@ -49,26 +53,25 @@ pub(crate) async fn serve(node: Arc<Node>, workload: WorkloadUid, socket: Socket
     let Some(identity) = node.world.load().snapshot.workload(&workload).map(|it| it.identity.clone()) else {
         return;
     };
-    let credential = match node.credentials.current(&identity) {
+    let credential = match node.credential(&identity).await {
         Ok(credential) => credential,
-        Err(error) => {
-            tracing::warn!(%workload, %error, "a tunnel cannot be accepted");
+        Err(denial) => {
+            broken(&node, &workload, denial);
             return socket.reset();
         }
     };
     match transport::hbone::accept(socket, &credential, &node.inbound.limits).await {
         Ok(tunnel) => streams(&node, &workload, tunnel).await,
-        Err(error) => refuse_tunnel(&node, &workload, &error),
+        Err(error) => broken(&node, &workload, Denial::plain(Reason::HandshakeFailed, error.to_string())),
     }
 }
 
-/// A connection that did not become a tunnel proves nobody, but it is counted and said.
-fn refuse_tunnel(node: &Node, workload: &WorkloadUid, error: &transport::hbone::AcceptError) {
+/// A connection that did not become a tunnel proves nobody: it is counted and said, and not kept, so that strangers
+/// cannot push out what was refused to others.
+fn broken(node: &Node, workload: &WorkloadUid, denial: Denial) {
     let mut record = Record::new(Direction::Inbound, workload.as_str());
     record.destination.workload = node.world.load().snapshot.workload(workload).cloned();
-    let denial = Denial::plain(Reason::HandshakeFailed, error.to_string());
-    let refusal = node.report.refuse(&record, denial);
-    node.report.ended(&record, &Outcome::Refused(&refusal));
+    node.report.ended(&record, &Outcome::Broken(&denial));
 }
 
 /// Drives a tunnel; its streams are served beside it.
@@ -90,7 +93,7 @@ async fn streams(node: &Arc<Node>, workload: &WorkloadUid, mut tunnel: Terminate
 
 /// Serves one stream.
 async fn stream(node: &Node, workload: &WorkloadUid, mut connect: Connect, mut record: Record) {
-    let Some(request) = Request::read(workload, &connect) else {
+    let Some(request) = Request::read(workload, &connect, seconds((node.now)())) else {
         // A tunnel always has a peer; without one there is nobody to serve.
         return connect.refuse(RefusalStatus::BadRequest, None);
     };
@@ -128,7 +131,7 @@ async fn stream(node: &Node, workload: &WorkloadUid, mut connect: Connect, mut r
             let why = guard.why().unwrap_or_else(|| Denial::plain(Reason::NoLongerAllowed, "it was closed"));
             return refuse(node, &record, connect, why);
         }
-        () = connect.withdrawn() => return,
+        () = connect.withdrawn() => return node.report.ended(&record, &Outcome::Gone),
         delivered = deliver::deliver(node, workload, granted.port) => delivered,
     };
     let application = match delivered {
@@ -136,8 +139,9 @@ async fn stream(node: &Node, workload: &WorkloadUid, mut connect: Connect, mut r
         Err(denial) => return refuse(node, &record, connect, denial),
     };
     let baggage = record.destination.workload.as_ref().map(|it| crate::outbound::baggage(it));
-    // The peer may have gone meanwhile; then there is nobody to tell.
-    let Ok(stream) = connect.accept(ResponseHead { baggage }) else { return };
+    let Ok(stream) = connect.accept(ResponseHead { baggage }) else {
+        return node.report.ended(&record, &Outcome::Gone);
+    };
     node.report.opened(&record);
     let options = Options { idle_timeout: node.inbound.idle_timeout, counts: guard.counts.clone() };
     let relayed = relay::relay(stream, application, guard.closed(), &options).await;
@@ -148,7 +152,16 @@ fn describe(record: &mut Record, granted: &Granted) {
     record.source =
         Party { workload: granted.source.clone(), identity: granted.caller.workload.verified().cloned() };
     record.by.clone_from(&granted.caller.by);
-    record.service.clone_from(&granted.service);
+    record.service =
+        granted.service.clone().or_else(|| served(record.destination.workload.as_deref()?, granted.port));
+}
+
+/// The first service that leads to a port, for a stream that named the workload itself.
+fn served(workload: &Workload, port: u16) -> Option<(ServiceKey, u16)> {
+    workload.services.iter().find_map(|(key, mappings)| {
+        let mapping = mappings.iter().find(|mapping| mapping.target == port)?;
+        Some((key.parse().ok()?, mapping.service))
+    })
 }
 
 fn refuse(node: &Node, record: &Record, connect: Connect, denial: Denial) {

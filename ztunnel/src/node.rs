@@ -1,9 +1,15 @@
 //! What every connection of a node needs, in one value.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
+use identity::Keeper;
+use mesh::{Denial, Identity, Reason};
 use runtime::DrainWatch;
-use transport::{Credentials, Pool, drain::Tunnels};
+use tokio::time::timeout;
+use transport::{Credential, Pool, drain::Tunnels};
 use wire::subscribe::OnDemand;
 
 use crate::{connections::Connections, explicit, inbound, outbound, report::Report, world::World};
@@ -15,7 +21,9 @@ pub(crate) struct Node {
     pub(crate) explicit: explicit::Config,
     pub(crate) world: World,
     pub(crate) connections: Connections,
-    pub(crate) credentials: Arc<dyn Credentials>,
+    pub(crate) keeper: Keeper,
+    /// How long a connection waits for a first certificate.
+    pub(crate) certificate_timeout: Duration,
     pub(crate) pool: Pool,
     pub(crate) tunnels: Tunnels,
     pub(crate) on_demand: OnDemand,
@@ -23,4 +31,17 @@ pub(crate) struct Node {
     pub(crate) drain: DrainWatch,
     pub(crate) chance: fn() -> u64,
     pub(crate) now: fn() -> SystemTime,
+}
+
+impl Node {
+    /// The credential of an identity of this node; one that is on its way is waited for, bounded.
+    pub(crate) async fn credential(&self, identity: &Identity) -> Result<Arc<Credential>, Denial> {
+        let none = |why: String| Denial::plain(Reason::NoCertificate, why);
+        match timeout(self.certificate_timeout, self.keeper.wait(identity)).await {
+            Ok(credential) => credential.map_err(|error| none(error.to_string())),
+            Err(_) => {
+                Err(none(format!("no certificate of {identity} came within {:?}", self.certificate_timeout)))
+            }
+        }
+    }
 }

@@ -17,7 +17,7 @@ use mesh::{
 };
 use tokio::time::timeout;
 use transport::{
-    Stream, VerifiedPeer,
+    Credentials as _, Stream, VerifiedPeer,
     relay::{self, Options, Relayed},
 };
 use wire::{Want, report::Refusal};
@@ -146,7 +146,8 @@ async fn begin(
         }
         stream = connect(node, &guard, &workload.uid, to, record) => stream?,
     };
-    let peers = peers_of(&stream);
+    let own = own(node, workload);
+    let peers: Vec<_> = own.into_iter().chain(stream.path().iter().map(|peer| tls_peer(peer))).collect();
     // Who is there is known only now; what changed while we dialled is looked at here.
     let source = workload.uid.clone();
     let plain = !record.mutual_tls;
@@ -165,6 +166,8 @@ async fn connect(
     record: &mut Record,
 ) -> Result<Stream, Failure> {
     let mut departures = vec![Departure { source: source.clone(), to }];
+    let own: Vec<_> =
+        node.world.load().snapshot.workload(source).and_then(|it| own(node, it)).into_iter().collect();
     let (mut avoid, mut asks, mut attempts) = (Avoid::default(), 0, 0);
     let mut last: Option<Failure> = None;
     loop {
@@ -176,7 +179,7 @@ async fn connect(
         let hop = guard.decide(&node.world, |snapshot| {
             let hop = hop::decide(snapshot, departure, &avoid, chance)?;
             let plain = matches!(hop, Hop::Direct { .. });
-            Ok((hop, uses(snapshot, source, plain, &[])?))
+            Ok((hop, uses(snapshot, source, plain, &own)?))
         });
         let hop = match hop {
             Ok(hop) => hop,
@@ -211,9 +214,9 @@ async fn connect(
         let direct = matches!(hop, Hop::Direct { .. });
         match attempt::dial(node, source, &hop, record).await {
             Ok(stream) => return Ok(stream),
-            Err(Attempt::Final(failure)) => return Err(failure),
+            Err(Attempt::Final(failure)) => return Err(*failure),
             Err(Attempt::Another(failure, avoided)) => {
-                last = Some(failure);
+                last = Some(*failure);
                 if attempts >= node.outbound.attempts_max {
                     departures.clear();
                 } else if direct {
@@ -244,7 +247,13 @@ async fn ask(node: &Node, wanted: &[Wanted]) -> Result<(), Denial> {
     }
 }
 
-/// What an outbound connection depends on: that its peers are believed, and, in plaintext, that it may leave.
+/// The workload itself, as its certificate proves it now: a workload that was revoked reaches nothing.
+fn own(node: &Node, workload: &Workload) -> Option<TlsPeer> {
+    let credential = node.keeper.current(&workload.identity).ok()?;
+    Some(tls_peer(credential.own()))
+}
+
+/// What an outbound connection depends on: that both ends are believed, and, in plaintext, that it may leave.
 fn uses(snapshot: &Snapshot, source: &WorkloadUid, plain: bool, peers: &[TlsPeer]) -> Result<Uses, Denial> {
     let (of, proven) = (source.clone(), peers.to_vec());
     let again = move |snapshot: &Snapshot| {
@@ -261,11 +270,6 @@ fn uses(snapshot: &Snapshot, source: &WorkloadUid, plain: bool, peers: &[TlsPeer
     again(snapshot)?;
     let identities = peers.iter().map(|peer| peer.identity.clone()).collect();
     Ok(Uses { workloads: vec![source.clone()], sets: Vec::new(), identities, again: Arc::new(again) })
-}
-
-/// Everyone who proved himself on the way.
-fn peers_of(stream: &Stream) -> Vec<TlsPeer> {
-    stream.path().iter().map(|peer| tls_peer(peer)).collect()
 }
 
 /// A proven peer, as decisions know it.

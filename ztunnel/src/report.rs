@@ -83,6 +83,14 @@ impl Record {
         }
     }
 
+    /// The service with its port, if it was one, else what was said.
+    fn addressed(&self) -> Arc<str> {
+        match &self.service {
+            Some((service, port)) => format!("{}:{port}", service.hostname).into(),
+            None => self.asked.clone(),
+        }
+    }
+
     fn subject(&self) -> Subject {
         let by = self.by.as_ref().map(|by| by.to_string().into());
         Subject { source: self.source.name(), by, destination: self.asked.clone(), operation: None }
@@ -100,6 +108,10 @@ pub(crate) enum Outcome<'a> {
     Refused(&'a Refusal),
     /// It was refused at the other end, which said so.
     RefusedThere(&'a str),
+    /// It did not become a tunnel.
+    Broken(&'a Denial),
+    /// Who opened it went away before it was made.
+    Gone,
 }
 
 /// Turns outcomes into lines and counts. Clones share everything.
@@ -138,7 +150,7 @@ impl Report {
                 policy: shadow.policy.to_string().into(),
                 rule: shadow.rule.clone().unwrap_or_else(|| "".into()),
                 source: record.source.name(),
-                destination: record.asked.clone(),
+                destination: record.addressed(),
             };
             self.reporter.decided(key, (self.now)());
         }
@@ -164,7 +176,7 @@ impl Report {
             policy: policy.unwrap_or_default().into(),
             rule: rule.unwrap_or_else(|| "".into()),
             source: record.source.name(),
-            destination: record.asked.clone(),
+            destination: record.addressed(),
         };
         self.reporter.decided(key, (self.now)());
     }
@@ -176,8 +188,12 @@ impl Report {
 
     /// A connection ended.
     pub(crate) fn ended(&self, record: &Record, outcome: &Outcome<'_>) {
-        if let Outcome::Relayed(relayed) | Outcome::Withdrawn(relayed, _) = outcome {
-            self.metrics.closed(record, relayed);
+        match outcome {
+            Outcome::Relayed(relayed) | Outcome::Withdrawn(relayed, _) => {
+                self.metrics.closed(record, relayed)
+            }
+            Outcome::Broken(denial) => self.metrics.refused(record, denial),
+            Outcome::Refused(_) | Outcome::RefusedThere(_) | Outcome::Gone => {}
         }
         self.log.write(self.entry(record, outcome));
     }
@@ -210,6 +226,11 @@ impl Report {
             Outcome::Withdrawn(_, refusal) => refused(entry.field("end", "withdrawn"), refusal),
             Outcome::Refused(refusal) => refused(entry.field("end", "refused"), refusal),
             Outcome::RefusedThere(denied) => entry.field("end", "refused-there").field("denied", denied),
+            Outcome::Broken(denial) => entry
+                .field("end", "broken")
+                .field("reason", denial.reason)
+                .maybe("detail", denial.detail.as_ref()),
+            Outcome::Gone => entry.field("end", "gone"),
         };
         entry.maybe("trace", record.trace.as_ref())
     }

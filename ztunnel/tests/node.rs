@@ -5,14 +5,19 @@ mod support;
 
 use std::time::Duration;
 
-use mesh::resource::DefaultAccess;
+use mesh::resource::{Admission, DefaultAccess};
 use support::{
-    Cluster, Echo, Node,
+    Cluster, Echo, Node, WAIT,
     client::{Client, basic, get},
     eventually,
     words::{Shape, TOKEN},
 };
 use tokio::io::AsyncWriteExt as _;
+use transport::{
+    Expected, Pool, Stream,
+    hbone::{Authority, ConnectRequest, Origin},
+    pool::Destination,
+};
 
 const PLANNER: u8 = 11;
 const INTERN: u8 = 12;
@@ -66,8 +71,7 @@ async fn a_granted_workload_is_carried_and_both_ends_say_who() {
     one.logged(&[&parts[..], &["direction=outbound"]].concat()).await;
     two.logged(&["direction=inbound", &source, &destination, "bytes_sent=6", "bytes_received=12"]).await;
 
-    let mut socks =
-        Client::socks(cluster.proxy(PLANNER), "tools.shop", 80, TOKEN).await.map_err(|code| code).unwrap();
+    let mut socks = Client::socks(cluster.proxy(PLANNER), "tools.shop", 80, TOKEN).await.unwrap();
     assert_eq!(socks.ask("socks").await, "tools socks");
     let vip = format!("{}:80", cluster.mesh(SERVICE));
     assert_eq!(Client::open(cluster.proxy(PLANNER), &vip).await.unwrap().ask("vip").await, "tools vip");
@@ -134,7 +138,6 @@ async fn nobody_gets_in_without_grant_or_token_or_past_the_proxy() {
     for (to, reason) in [
         ("127.0.0.1:9".to_owned(), "reason=Loop"),
         (format!("{tunnel}"), "reason=Loop"),
-        (format!("{}:80", cluster.mesh(99)), "reason="),
         ("nothing.shop.svc.cluster.local:80".to_owned(), "reason=UnknownDestination"),
     ] {
         let head = refused(Client::open(cluster.proxy(PLANNER), &to).await);
@@ -229,6 +232,82 @@ async fn traffic_goes_on_without_the_control_plane_across_a_restart() {
     let head = Client::open(cluster.proxy(PLANNER), &to).await.err().unwrap();
     assert!(head.contains("reason=ControlPlaneSilent"), "{head}");
     let _ = two;
+}
+
+/// Opens a stream to tools as the waypoint, for somebody.
+async fn vouch(cluster: &Cluster, pool: &Pool, origin: Option<&str>) -> Result<Stream, Option<String>> {
+    let to = Destination {
+        source: "waypoint".into(),
+        address: (cluster.machine(TOOLS), 15008).into(),
+        peers: Expected::from(cluster.identity("tools")),
+    };
+    let request = ConnectRequest {
+        authority: Authority::Address((cluster.mesh(TOOLS), 80).into()),
+        origin: origin.map(|who| Origin::Identity(cluster.identity(who))),
+        forwarded: None,
+        baggage: None,
+        network: None,
+        trace: None,
+    };
+    let made = pool.connect(&to, &cluster.credential("waypoint").await, request).await;
+    made.map_err(|error| error.refusal().and_then(|(_, denied)| denied.map(str::to_owned)))
+}
+
+async fn ask(stream: &mut Stream, line: &str) -> Option<String> {
+    stream.write_chunks([format!("{line}\n").into()]).await.ok()?;
+    let chunk = tokio::time::timeout(WAIT, stream.read_chunk()).await.expect("it answers in time").ok()??;
+    String::from_utf8(chunk.to_vec()).ok()
+}
+
+#[tokio::test]
+async fn a_waypoint_cannot_be_bypassed_and_speaks_for_each_caller_alone() {
+    let (cluster, _one, two, echo) = world(88).await;
+    drop(first(&cluster).await);
+    let standing = Client::open(cluster.proxy(PLANNER), "tools:80").await.unwrap();
+    let shape = Shape {
+        node: "node-2",
+        last: TOOLS,
+        serves: &["tools"],
+        set: "tools",
+        port: Some(echo.port),
+        ..Shape::default()
+    };
+    let mut tools = cluster.workload("tools", shape);
+    let mesh::resource::Resource::Workload(workload) = &mut tools[0] else { panic!("it is first") };
+    let waypoints = vec![cluster.identity("waypoint")];
+    let port = std::sync::Arc::make_mut(workload).ports.get_mut(&80).unwrap();
+    port.vouchers = waypoints.clone();
+    port.admission = Admission::Through { waypoints, dial: None };
+    cluster.publish(tools);
+
+    // Who calls the workload itself is led to the waypoint, which here is none; and past that, is not let in.
+    let proxy = cluster.proxy(PLANNER);
+    eventually("the port admits only the waypoint", async || {
+        let Err(head) = Client::open(proxy, "tools:80").await else { return false };
+        head.contains("reason=WaypointMissing") || head.contains("reason=NotThroughWaypoint")
+    })
+    .await;
+    // What was open before stays, under the rules that it had: no rule of layer 7 applies.
+    let mut standing = standing;
+    assert_eq!(standing.ask("still").await, "tools still");
+
+    let pool = Pool::new(transport::pool::Config::default());
+    let denied = vouch(&cluster, &pool, None).await.err().flatten().unwrap();
+    assert!(denied.contains("reason=OriginMissing"), "{denied}");
+    let mut planner = vouch(&cluster, &pool, Some("planner")).await.unwrap();
+    let mut other = vouch(&cluster, &pool, Some("other")).await.unwrap();
+    assert_eq!(ask(&mut planner, "a").await.as_deref(), Some("tools a\n"));
+    assert_eq!(ask(&mut other, "b").await.as_deref(), Some("tools b\n"));
+
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    cluster.publish([cluster.revocation("other", now + 1)]);
+    let ended = tokio::time::timeout(WAIT, other.read_chunk()).await.expect("it ends in time");
+    assert!(!matches!(ended, Ok(Some(_))));
+    let by = format!("src.by={}", cluster.identity("waypoint"));
+    two.logged(&["reason=Revoked", &format!("src.identity={}", cluster.identity("other")), &by]).await;
+    assert_eq!(ask(&mut planner, "c").await.as_deref(), Some("tools c\n"));
+    drop(planner);
+    two.logged(&["direction=inbound", &format!("src.identity={}", cluster.identity("planner")), &by]).await;
 }
 
 #[tokio::test]

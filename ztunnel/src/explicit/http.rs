@@ -211,7 +211,7 @@ fn authority(text: &str, usual: Option<u16>) -> Result<Destination, HeadError> {
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, rest)) => {
             host.parse::<std::net::Ipv6Addr>().map_err(|_| HeadError::Target)?;
-            (host, rest.strip_prefix(':').map_or(Err(rest), Ok))
+            (host, rest.strip_prefix(':').ok_or(rest))
         }
         None => match text.split_once(':') {
             Some((host, port)) => (host, Ok(port)),

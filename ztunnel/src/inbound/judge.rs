@@ -28,6 +28,8 @@ pub(super) struct Request {
     origin: Origin,
     /// The address that it says it comes from.
     claimed: Option<IpAddr>,
+    /// When it came, in seconds since the Unix epoch.
+    began: u64,
 }
 
 /// A stream that may be delivered.
@@ -49,7 +51,7 @@ pub(super) struct Granted {
 
 impl Request {
     /// What a CONNECT says; nothing if its tunnel has no peer.
-    pub(super) fn read(workload: &WorkloadUid, connect: &Connect) -> Option<Self> {
+    pub(super) fn read(workload: &WorkloadUid, connect: &Connect, began: u64) -> Option<Self> {
         let authority = match &connect.authority {
             hbone::Authority::Address(address) => Authority::Address(*address),
             hbone::Authority::Name { host, port } => Authority::Name { host: host.clone(), port: *port },
@@ -63,7 +65,7 @@ impl Request {
         };
         let claimed = connect.head.forwarded.as_deref().and_then(forwarded_for);
         let peer = tls_peer(connect.peer()?);
-        Some(Self { workload: workload.clone(), authority, peer, origin, claimed })
+        Some(Self { workload: workload.clone(), authority, peer, origin, claimed, began })
     }
 }
 
@@ -104,6 +106,11 @@ fn judge(snapshot: &Snapshot, request: &Request, standing: bool) -> Result<Grant
         }
         checked => (checked?, direct),
     };
+    if let (Some(_), Some(identity)) = (&caller.by, caller.workload.verified()) {
+        // The voucher saw the caller's certificate, we did not; but it was not issued after the stream began.
+        let vouched = TlsPeer { identity: identity.clone(), not_before: request.began };
+        admission::believed(snapshot, &vouched)?;
+    }
     let source = source(snapshot, request, &caller);
     let facts = Facts {
         source_address: source_address(request, &caller, source.as_deref()),

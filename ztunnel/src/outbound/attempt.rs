@@ -27,9 +27,19 @@ const DENIED: u16 = 401;
 /// Why an attempt failed.
 pub(super) enum Attempt {
     /// No other endpoint would do better.
-    Final(Failure),
+    Final(Box<Failure>),
     /// Another one may.
-    Another(Failure, Avoided),
+    Another(Box<Failure>, Avoided),
+}
+
+impl Attempt {
+    fn last(failure: Failure) -> Self {
+        Self::Final(Box::new(failure))
+    }
+
+    fn another(failure: Failure, avoided: Avoided) -> Self {
+        Self::Another(Box::new(failure), avoided)
+    }
 }
 
 /// What not to try again.
@@ -64,12 +74,12 @@ pub(super) async fn dial(
             let target = Target { address: Address::Tcp(*address), from: None, timeout };
             match dial_plain(&target).await {
                 Ok(socket) => Ok(socket.into()),
-                Err(error) => Err(Attempt::Another(Failure::Denied(denial(&error)), Avoided::Nothing)),
+                Err(error) => Err(Attempt::another(Failure::Denied(denial(&error)), Avoided::Nothing)),
             }
         }
         Hop::Tunnel { address, peers, authority, chosen } => {
             describe(record, chosen, *address);
-            let credential = credential(node, source)?;
+            let credential = credential(node, source).await?;
             let request = request(node, source, authority, record)?;
             let expected = Expected::new(peers.iter().cloned());
             let to = Destination { source: source.clone(), address: *address, peers: expected };
@@ -78,7 +88,7 @@ pub(super) async fn dial(
         }
         Hop::ThroughGateway { gateway, authority, peers, capacity, chosen } => {
             describe(record, chosen, gateway.address);
-            let credential = credential(node, source)?;
+            let credential = credential(node, source).await?;
             let outer = request(node, source, authority, record)?;
             let network = node.world.load().snapshot.workload(source).map(|it| it.network.clone());
             let inner_request = transport::hbone::ConnectRequest { network, ..outer.clone() };
@@ -95,7 +105,7 @@ pub(super) async fn dial(
                 judge(&error, avoided)
             })
         }
-        Hop::Resolve { .. } | Hop::Ask(_) => Err(Attempt::Final(Failure::Denied(Denial::plain(
+        Hop::Resolve { .. } | Hop::Ask(_) => Err(Attempt::last(Failure::Denied(Denial::plain(
             Reason::UnknownDestination,
             "it is not known yet",
         )))),
@@ -109,15 +119,16 @@ fn describe(record: &mut Record, chosen: &Chosen, tunnel: SocketAddr) {
     record.mutual_tls = true;
 }
 
-fn credential(node: &Node, source: &WorkloadUid) -> Result<Arc<Credential>, Attempt> {
-    let held = node.world.load();
-    let unknown = || no_certificate(format!("the workload {source} is not held"));
-    let identity = &held.snapshot.workload(source).ok_or_else(unknown)?.identity;
-    node.credentials.current(identity).map_err(|error| no_certificate(error.to_string()))
+async fn credential(node: &Node, source: &WorkloadUid) -> Result<Arc<Credential>, Attempt> {
+    let identity = node.world.load().snapshot.workload(source).map(|it| it.identity.clone());
+    let Some(identity) = identity else {
+        return Err(no_certificate(format!("the workload {source} is not held")));
+    };
+    node.credential(&identity).await.map_err(|denial| Attempt::last(Failure::Denied(denial)))
 }
 
 fn no_certificate(why: String) -> Attempt {
-    Attempt::Final(Failure::Denied(Denial::plain(Reason::NoCertificate, why)))
+    Attempt::last(Failure::Denied(Denial::plain(Reason::NoCertificate, why)))
 }
 
 fn request(
@@ -141,8 +152,8 @@ fn judge(error: &DialError, avoided: Avoided) -> Attempt {
         _ => Failure::Denied(denial(error)),
     };
     match (error.fault(), error.refusal()) {
-        (Fault::Ours, _) | (Fault::Refused, Some((DENIED, _))) => Attempt::Final(failure),
-        _ => Attempt::Another(failure, avoided),
+        (Fault::Ours, _) | (Fault::Refused, Some((DENIED, _))) => Attempt::last(failure),
+        _ => Attempt::another(failure, avoided),
     }
 }
 

@@ -42,6 +42,7 @@ pub struct Cluster {
     pub reports: Arc<Reports>,
     pub directory: tempfile::TempDir,
     address: SocketAddr,
+    authority: Arc<Authority<Tokens, Anywhere>>,
     bundles: Arc<Bundles>,
     serving: Mutex<Vec<tokio::task::JoinHandle<()>>>,
     drain: Drain,
@@ -132,12 +133,26 @@ impl Cluster {
             reports: Arc::default(),
             directory: tempfile::tempdir().unwrap(),
             address: SocketAddr::from((Ipv4Addr::new(127, number, 0, 1), 0)),
+            authority: authority.clone(),
             bundles,
             serving: Mutex::default(),
             drain: Drain::new(),
         };
         cluster.serve(authority).await;
         cluster
+    }
+
+    /// The credential of a service account, for who is no node proxy.
+    pub async fn credential(&self, account: &str) -> Arc<transport::Credential> {
+        let identity = self.identity(account);
+        let keeper = Keeper::new(identity::Config::default(), sources(), None);
+        keeper.set_bundles(self.bundles.clone());
+        keeper.set_wanted(&BTreeSet::from([identity.clone()]));
+        let (running, drain, issuer) = (keeper.clone(), self.drain.watch(), Own(self.authority.clone()));
+        let keeping = tokio::spawn(async move { running.run(issuer, drain).await });
+        let credential = keeper.wait(&identity).await.unwrap();
+        keeping.abort();
+        credential
     }
 
     async fn serve(&mut self, authority: Arc<Authority<Tokens, Anywhere>>) {
