@@ -63,7 +63,7 @@ pub(crate) fn pages(shown: Shown) -> Admin {
         ("/v1/links", "other clusters", rows::links),
         ("/v1/problems", "objects and files that are not accepted", rows::problems),
         ("/v1/objects", "every object as it was admitted", rows::objects),
-        ("/v1/statuses", "the statuses of objects", |shown| shown.statuses.all()),
+        ("/v1/statuses", "the statuses of objects", |shown| shown.statuses.all(&shown.publisher)),
         ("/v1/cluster", "this cluster and its control plane", cluster),
     ];
     for (path, help, table) in tables {
@@ -90,7 +90,8 @@ fn answer(shown: &Shown, query: &Query) -> Answer {
     let explained = match query.get("id") {
         Some(id) => explain::by_id(&shown.reports, id),
         None => explain::Question::read(query, &shown.trust_domain).and_then(|question| {
-            shown.publisher.read(|table| explain::by_question(table, &question, &shown.trust_domain))
+            let published = shown.publisher.read(explain::Published::of);
+            explain::by_question(&published, &question, &shown.trust_domain)
         }),
     };
     match explained {

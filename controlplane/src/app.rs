@@ -172,11 +172,11 @@ async fn start(config: Config, drain: DrainWatch) -> anyhow::Result<ControlPlane
         readers: readers.clone(),
         links: links.clone(),
         linked: BTreeMap::new(),
-        serving,
+        serving: serving.clone(),
         served: BTreeSet::new(),
         statuses: statuses.clone(),
         problems: Arc::default(),
-        write_statuses: status_writer(statuses.clone()),
+        write_statuses: status_writer(statuses.clone(), publisher.clone(), serving.clone()),
     };
     let problems = Arc::clone(&world.problems);
     world.begin();
@@ -221,8 +221,18 @@ async fn start(config: Config, drain: DrainWatch) -> anyhow::Result<ControlPlane
         trust_domain: config.trust_domain.clone(),
     })
     .readiness(readiness.clone())
-    .metrics(metrics);
+    .metrics(metrics.clone());
     tokio::spawn(admin::serve(admin_listener, Arc::new(pages), drain.clone()));
+    for (at, pages) in [
+        (config.metrics, runtime::Admin::new().metrics(metrics)),
+        (config.ready, runtime::Admin::new().readiness(readiness.clone())),
+    ] {
+        if let Some(at) = at {
+            let listener =
+                Listener::bind(&Address::Tcp(at)).with_context(|| format!("cannot listen at {at}"))?;
+            tokio::spawn(admin::serve(listener, Arc::new(pages), drain.clone()));
+        }
+    }
 
     let running = Running {
         admin: admin_address,
@@ -267,12 +277,16 @@ async fn renew_tls(tls: Arc<ArcSwap<ServerTls>>, keeper: Keeper, own: Identity) 
 }
 
 /// Writes statuses on a thread of their own, the latest alone.
-fn status_writer(statuses: Statuses) -> watch::Sender<()> {
+fn status_writer(statuses: Statuses, publisher: Publisher, serving: Serving) -> watch::Sender<()> {
     let (sender, mut receiver) = watch::channel(());
     tokio::spawn(async move {
-        while receiver.changed().await.is_ok() {
-            let statuses = statuses.clone();
-            let written = tokio::task::spawn_blocking(move || statuses.write()).await;
+        loop {
+            tokio::select! {
+                changed = receiver.changed() => if changed.is_err() { return },
+                () = serving.refusals() => {}
+            }
+            let (statuses, publisher) = (statuses.clone(), publisher.clone());
+            let written = tokio::task::spawn_blocking(move || statuses.write(&publisher)).await;
             if let Ok(Err(cause)) = written {
                 tracing::warn!(%cause, "the statuses cannot be written");
             }
@@ -333,7 +347,20 @@ impl World {
         let difference = self.translator.apply(edits);
         self.publish(difference, true);
         self.statuses.keep_only(&self.translator.output().statuses);
-        self.links.follow(&self.valid_links(&input));
+        self.follow_links();
+    }
+
+    /// Follows the links that count, and believes no trust domain beyond theirs.
+    fn follow_links(&mut self) {
+        let input = self.problems.load_full();
+        let links = self.valid_links(&input);
+        self.links.follow(&links);
+        let before = self.linked.len();
+        self.linked
+            .retain(|trust_domain, _| links.values().any(|link| link.trust_domain == *trust_domain.as_str()));
+        if self.linked.len() < before {
+            self.keeper.set_bundles(trust::believed(&self.signer, &self.trust_domain, &self.linked));
+        }
     }
 
     async fn run(mut self) {
@@ -352,8 +379,7 @@ impl World {
             let difference = self.translator.apply(edits);
             tracing::debug!(computed = difference.computed, set = difference.set.len(), "translated");
             self.publish(difference, false);
-            let input = self.problems.load_full();
-            self.links.follow(&self.valid_links(&input));
+            self.follow_links();
         }
     }
 
@@ -381,7 +407,8 @@ impl World {
     }
 
     fn make_token(&self, owner: &Owner) {
-        if let Err(cause) = self.tokens.file(owner) {
+        // Asked by hash, which is known after the first time.
+        if let Err(cause) = self.tokens.hash(owner) {
             tracing::warn!(%cause, "there is no token for {owner}");
         }
     }

@@ -15,6 +15,11 @@ pub const PORT: u16 = 15012;
 /// The port of the admin page.
 pub const ADMIN_PORT: u16 = 15000;
 
+/// The port of metrics alone.
+pub const METRICS_PORT: u16 = 15020;
+/// The port of readiness alone.
+pub const READY_PORT: u16 = 15021;
+
 /// How a control plane runs.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -34,6 +39,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the admin page is.
     pub admin: SocketAddr,
+    /// Where metrics are served by themselves.
+    pub metrics: Option<SocketAddr>,
+    /// Where readiness is served by itself.
+    pub ready: Option<SocketAddr>,
     /// How long certificates live at most.
     pub leaf_lifetime: Duration,
 }
@@ -75,6 +84,8 @@ impl Config {
             default_access: Access::Open,
             listen: SocketAddr::new(own, PORT),
             admin: SocketAddr::new(own, ADMIN_PORT),
+            metrics: Some(SocketAddr::new(own, METRICS_PORT)),
+            ready: Some(SocketAddr::new(own, READY_PORT)),
             leaf_lifetime: authority::sign::Config::default().lifetime_max,
             ranges,
         })

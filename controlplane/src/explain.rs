@@ -9,8 +9,8 @@ use mesh::{
     Denial, Facts, Identity, Peer, Reason, TrustDomain,
     access::{self, Grant, Verdict},
     facts::{Arguments, Caller, Fact, HttpFacts, McpFacts, McpObject},
-    names::SetName,
-    resource::{Admission, Binding, Key, Kind, Protocol, Resource, Service, Workload},
+    names::{ObjectName, SetName, Version},
+    resource::{Admission, Backend, Binding, Kind, Protocol, Resource, Service, Workload},
     snapshot::{Change, Snapshot},
 };
 use runtime::Query;
@@ -19,6 +19,9 @@ use serde_json::Value;
 use wire::{publish::Table, report::RefusalId};
 
 use crate::reports::Reports;
+
+/// The suffix of names that come over links.
+const CLUSTERSET: &str = ".clusterset.local";
 
 /// An explanation, for people and programs.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -163,12 +166,12 @@ fn arguments(query: &Query) -> Value {
 
 /// Judges a question.
 pub(crate) fn by_question(
-    table: &Table,
+    published: &Published,
     question: &Question,
     own: &TrustDomain,
 ) -> Result<Explained, String> {
-    let snapshot = snapshot(table);
-    let service = find(table, &question.to)?;
+    let snapshot = published.snapshot();
+    let service = published.find(&question.to)?;
     let port = service.ports.get(&question.port);
     let target = format!("{}:{}", service.key, question.port);
     let about = |explained: Explained| Explained {
@@ -200,10 +203,7 @@ pub(crate) fn by_question(
             }
         }
     };
-    let backend = port.backend.as_ref().and_then(|name| match table.get(&Key::new(Kind::Backend, name)) {
-        Some(Resource::Backend(backend)) => Some(backend),
-        _ => None,
-    });
+    let backend = port.backend.as_ref().and_then(|name| published.backend(name));
     // Without a waypoint nobody reads requests, and the service's port is judged by nobody: its policies are
     // among those of the workloads' ports.
     if waypoint
@@ -215,7 +215,7 @@ pub(crate) fn by_question(
     let mut refused = None;
     let mut endpoints = 0;
     let mut let_in = backend.is_some();
-    for workload in endpoints_of(table, service) {
+    for workload in published.endpoints(service) {
         endpoints += 1;
         for (number, own_port) in ports_of(workload, service, question.port) {
             let reads = waypoint && matches!(own_port.admission, Admission::Through { .. });
@@ -249,41 +249,55 @@ pub(crate) fn by_question(
     }))
 }
 
-fn snapshot(table: &Table) -> Snapshot {
-    let changes = Kind::ALL
-        .into_iter()
-        .flat_map(|kind| table.of_kind(kind))
-        .filter_map(|key| Some(Change::Set(table.version(key)?.clone(), table.get(key)?.clone())));
-    Snapshot::default().apply(changes.collect(), &expr::Cel).snapshot
-}
+/// What was published at one moment, shared and not copied.
+pub(crate) struct Published(Vec<(Version, Resource)>);
 
-/// By `namespace/name` or by a full name.
-fn find<'t>(table: &'t Table, text: &str) -> Result<&'t Service, String> {
-    let services = table.of_kind(Kind::Service).filter_map(|key| match table.get(key) {
-        Some(Resource::Service(service)) => Some(service.as_ref()),
-        _ => None,
-    });
-    let named = |service: &&Service| match text.split_once('/') {
-        Some((namespace, name)) => *service.key.namespace == *namespace && *service.name == *name,
-        None => {
-            service.key.hostname.as_str() == text
-                || service.aliases.iter().any(|alias| alias.as_str() == text)
-        }
-    };
-    // A Service of ours comes before one of another cluster that has its name.
-    let mut found: Vec<&Service> = services.filter(named).collect();
-    found.sort_by_key(|service| service.key.hostname.as_str().ends_with(".clusterset.local"));
-    found
-        .first()
-        .copied()
-        .ok_or_else(|| format!("there is no service {text}: write NAMESPACE/NAME:PORT or a full name"))
-}
+impl Published {
+    /// Takes it from the table, quickly: the publisher waits meanwhile.
+    pub(crate) fn of(table: &Table) -> Self {
+        let keys = Kind::ALL.into_iter().flat_map(|kind| table.of_kind(kind));
+        Self(keys.filter_map(|key| Some((table.version(key)?.clone(), table.get(key)?.clone()))).collect())
+    }
 
-fn endpoints_of<'t>(table: &'t Table, service: &Service) -> impl Iterator<Item = &'t Workload> {
-    table.endpoints(&service.key).filter_map(|key| match table.get(key) {
-        Some(Resource::Workload(workload)) => Some(workload.as_ref()),
-        _ => None,
-    })
+    fn snapshot(&self) -> Snapshot {
+        let changes = self.0.iter().map(|(version, resource)| Change::Set(version.clone(), resource.clone()));
+        Snapshot::default().apply(changes.collect(), &expr::Cel).snapshot
+    }
+
+    /// By `namespace/name` or by a full name. A Service of ours comes before one of another cluster of its name.
+    fn find(&self, text: &str) -> Result<&Service, String> {
+        let services = self.0.iter().filter_map(|(_, resource)| match resource {
+            Resource::Service(service) => Some(service.as_ref()),
+            _ => None,
+        });
+        let named = |service: &&Service| match text.split_once('/') {
+            Some((namespace, name)) => *service.key.namespace == *namespace && *service.name == *name,
+            None => {
+                service.key.hostname.as_str() == text
+                    || service.aliases.iter().any(|alias| alias.as_str() == text)
+            }
+        };
+        let found =
+            services.filter(named).min_by_key(|service| service.key.hostname.as_str().ends_with(CLUSTERSET));
+        found.ok_or_else(|| format!("there is no service {text}: write NAMESPACE/NAME:PORT or a full name"))
+    }
+
+    fn endpoints(&self, service: &Service) -> impl Iterator<Item = &Workload> {
+        let key = service.key.to_string();
+        self.0.iter().filter_map(move |(_, resource)| match resource {
+            Resource::Workload(workload) if workload.services.contains_key(key.as_str()) => {
+                Some(workload.as_ref())
+            }
+            _ => None,
+        })
+    }
+
+    fn backend(&self, name: &ObjectName) -> Option<&Backend> {
+        self.0.iter().find_map(|(_, resource)| match resource {
+            Resource::Backend(backend) if backend.name == *name => Some(backend.as_ref()),
+            _ => None,
+        })
+    }
 }
 
 fn ports_of<'t>(

@@ -23,4 +23,4 @@ pub mod watch;
 
 pub use app::{ControlPlane, Running, run};
 pub use roll::Members;
-pub use config::{ADMIN_PORT, Config, ConfigError, PORT};
+pub use config::{ADMIN_PORT, Config, ConfigError, METRICS_PORT, PORT, READY_PORT};

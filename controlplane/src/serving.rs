@@ -23,6 +23,7 @@ pub(crate) struct Serving {
 struct Shared {
     gateways: Mutex<Gateways>,
     changed: Notify,
+    refused: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +38,11 @@ impl Serving {
     /// Waits until something changed.
     pub(crate) async fn changed(&self) {
         self.shared.changed.notified().await;
+    }
+
+    /// Waits until a proxy refused something.
+    pub(crate) async fn refusals(&self) {
+        self.shared.refused.notified().await;
     }
 
     /// The gateways that serve now.
@@ -76,5 +82,6 @@ impl Feedback for Serving {
 
     fn refused(&self, caller: &Caller, key: &Key, version: &Version, reason: &str) {
         tracing::warn!(%caller, %key, %version, reason, "a proxy refused a resource and goes on with the one before");
+        self.shared.refused.notify_one();
     }
 }

@@ -1,5 +1,7 @@
 //! The statuses of objects, with the times at which they changed, and a copy of them on disk.
 
+mod standing;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -14,6 +16,7 @@ use api::Name;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use translate::Status;
+use wire::publish::Publisher;
 
 /// The file in the state directory.
 const FILE: &str = "status.json";
@@ -57,18 +60,27 @@ impl Statuses {
     }
 
     /// One status.
-    pub(crate) fn of(&self, name: &Name) -> Option<Value> {
-        self.kept.lock().get(&name.to_string()).cloned()
+    pub(crate) fn of(&self, name: &Name, publisher: &Publisher) -> Option<Value> {
+        let name = name.to_string();
+        let mut status = self.kept.lock().get(&name).cloned()?;
+        standing::tell(publisher, &name, &mut status);
+        Some(status)
     }
 
-    /// All of them.
-    pub(crate) fn all(&self) -> Value {
-        Value::Object(self.kept.lock().iter().map(|(name, status)| (name.clone(), status.clone())).collect())
+    /// All of them, with how far each came at the proxies.
+    pub(crate) fn all(&self, publisher: &Publisher) -> Value {
+        let kept: Vec<(String, Value)> =
+            self.kept.lock().iter().map(|(name, status)| (name.clone(), status.clone())).collect();
+        let told = kept.into_iter().map(|(name, mut status)| {
+            standing::tell(publisher, &name, &mut status);
+            (name, status)
+        });
+        Value::Object(told.collect())
     }
 
     /// Writes the copy on disk (blocking).
-    pub(crate) fn write(&self) -> std::io::Result<()> {
-        let text = serde_json::to_vec_pretty(&*self.kept.lock())?;
+    pub(crate) fn write(&self, publisher: &Publisher) -> std::io::Result<()> {
+        let text = serde_json::to_vec_pretty(&self.all(publisher))?;
         let beside = self.file.with_extension("json.new");
         let mut file =
             fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;

@@ -178,3 +178,75 @@ async fn a_token_opens_only_its_own_door() {
     let workload = Node::with_token(&cluster, workload.trim()).await;
     workload.certificate("tools", "tools").await.expect_err("a workload's token is for its proxy alone");
 }
+
+#[tokio::test]
+async fn a_question_is_answered_as_the_proxies_would() {
+    let grants = "
+---
+apiVersion: strait.dev/v1alpha1
+kind: AccessPolicy
+metadata: {name: grants, namespace: tools}
+spec:
+  targetRefs: [{group: '', kind: Service, name: tools, sectionName: mcp}]
+  action: Allow
+  rules:
+  - name: docs
+    from: [{serviceAccounts: [agents/planner]}]
+    to: [{mcp: {tools: [{names: [search], arguments: [{path: /repo, in: [docs]}]}]}}]
+";
+    let bound = WEST.replace(
+        "metadata: {name: tools, namespace: tools}\nspec:\n  selector",
+        "metadata: {name: tools, namespace: tools, labels: {strait.dev/use-waypoint: waypoint}}\nspec:\n  selector",
+    );
+    let cluster = Cluster::start("west", 83, &(bound + grants)).await;
+    let _waypoint = Node::join_gateway(&cluster, "tools", "waypoint").await;
+    cluster
+        .until("/v1/services", |services| services.to_string().contains("\"waypoint\":\"tools/waypoint"))
+        .await;
+    let cases = [
+        ("from=agents/planner&to=tools/tools:80&tool=search&arg=repo%3Ddocs", "granted", "docs"),
+        ("from=agents/planner&to=tools/tools:80&tool=search&arg=repo%3Dweb", "refused", "/repo"),
+        ("from=agents/planner&to=tools/tools:80&tool=write_file", "refused", "NoGrant"),
+        ("from=agents/intern&to=tools/tools:80&tool=search&arg=repo%3Ddocs", "refused", "NoGrant"),
+        ("from=agents/planner&to=tools/tools:81", "refused", "UnknownPort"),
+    ];
+    for (question, verdict, says) in cases {
+        cluster
+            .until(&format!("/v1/explain?{question}"), |explained| {
+                explained["verdict"] == verdict && explained.to_string().contains(says)
+            })
+            .await;
+    }
+    for page in
+        ["workloads", "routes", "policies", "certificates", "connections", "proxies", "links", "problems"]
+    {
+        cluster.until(&format!("/v1/{page}"), serde_json::Value::is_array).await;
+    }
+    cluster.until("/v1/policies", |policies| policies[0]["proxies"] == "1/1").await;
+    cluster.until("/v1/objects", serde_json::Value::is_array).await;
+    cluster.until("/v1/resources?kind=Service", serde_json::Value::is_array).await;
+}
+
+#[tokio::test]
+async fn what_was_remembered_counts_after_a_restart() {
+    let labelled = WEST.replace(
+        "metadata: {name: tools, namespace: tools}\nspec:\n  selector",
+        "metadata: {name: tools, namespace: tools, labels: {strait.dev/use-waypoint: waypoint}}\nspec:\n  selector",
+    );
+    let cluster = Cluster::start("west", 84, &labelled).await;
+    let waypoint = Node::join_gateway(&cluster, "tools", "waypoint").await;
+    cluster
+        .until("/v1/services", |services| services.to_string().contains("\"waypoint\":\"tools/waypoint"))
+        .await;
+    drop(waypoint);
+    let cluster = cluster.restart().await;
+    let node = Node::join(&cluster, "west-1").await;
+    node.holds(|held| held.keys().any(|key| key.kind == Kind::Placement)).await;
+    let bound = node.held().values().any(|resource| match resource {
+        Resource::Service(service) => {
+            &*service.name == "tools" && matches!(service.binding, Binding::Through(_))
+        }
+        _ => false,
+    });
+    assert!(bound, "a restart must not open what was bound");
+}

@@ -1,11 +1,11 @@
 //! The rows of the pages: flat objects, whose keys are the columns that `strait get` shows.
 
-use std::{collections::BTreeSet, time::SystemTime};
+use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
 use api::{Admitted, Kind as ObjectKind, Name};
 use mesh::{
     names::ObjectName,
-    resource::{Action, Binding, Health, Key, Kind, Mode, Reach, Resource, RouteParent, Service},
+    resource::{Action, Binding, Health, Key, Kind, Mode, Reach, Resource, Route, RouteParent, Service},
 };
 use serde_json::{Value, json};
 use wire::publish::Table;
@@ -83,8 +83,12 @@ fn service_row(table: &Table, service: &Service) -> Value {
 }
 
 pub(super) fn routes(shown: &Shown) -> Value {
-    let rows = of_kind(shown, Kind::Route, |_, _, resource| {
-        let Resource::Route(route) = resource else { return None };
+    let routes = of_kind(shown, Kind::Route, |_, _, resource| match resource {
+        Resource::Route(route) => Some(route.clone()),
+        _ => None,
+    });
+    // Statuses ask the publisher how far each came, so it may not be held meanwhile.
+    let row = |route: Arc<Route>| {
         let parents: Vec<String> = route
             .parents
             .iter()
@@ -96,7 +100,7 @@ pub(super) fn routes(shown: &Shown) -> Value {
             .collect();
         let broken: Vec<_> = route.rules.iter().filter_map(|rule| rule.broken.clone()).collect();
         let told = told(shown, &route.name, "parents");
-        Some(json!({
+        json!({
             "namespace": route.name.namespace,
             "name": route.name.name,
             "parents": parents,
@@ -105,9 +109,9 @@ pub(super) fn routes(shown: &Shown) -> Value {
             "accepted": told.accepted,
             "programmed": told.programmed,
             "problem": if broken.is_empty() { told.problem } else { broken.join("; ") },
-        }))
-    });
-    json!(rows)
+        })
+    };
+    json!(routes.into_iter().map(row).collect::<Vec<_>>())
 }
 
 pub(super) fn policies(shown: &Shown) -> Value {
@@ -161,7 +165,9 @@ struct Told {
 
 fn told(shown: &Shown, object: &ObjectName, list: &str) -> Told {
     let name = object.kind.parse::<ObjectKind>().ok();
-    let status = name.and_then(|kind| shown.statuses.of(&Name::new(kind, &object.namespace, &object.name)));
+    let status = name.and_then(|kind| {
+        shown.statuses.of(&Name::new(kind, &object.namespace, &object.name), &shown.publisher)
+    });
     let status = status.unwrap_or(Value::Null);
     let mut told = Told { accepted: true, programmed: true, problem: String::new() };
     let items = status[list].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -273,7 +279,7 @@ pub(super) fn objects(shown: &Shown) -> Value {
             "name": name.name,
             "accepted": admitted.rejection().is_none(),
             "in_force": admitted.object().is_some(),
-            "status": shown.statuses.of(&name),
+            "status": shown.statuses.of(&name, &shown.publisher),
         })
     };
     // The content of Secrets is nobody's to see here.

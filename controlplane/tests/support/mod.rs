@@ -27,10 +27,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running control plane.
 pub(crate) struct Cluster {
-    folder: TempDir,
+    folder: Option<TempDir>,
     drain: Drain,
     running: controlplane::Running,
     trust_domain: TrustDomain,
+    second: u8,
 }
 
 impl Cluster {
@@ -41,9 +42,13 @@ impl Cluster {
         std::fs::create_dir(&files).expect("a folder in it");
         std::fs::write(files.join("objects.yaml"), objects).expect("a file in that");
         let trust_domain: TrustDomain = format!("{name}.test").parse().expect("a trust domain");
+        Self::within(folder, name, second, trust_domain).await
+    }
+
+    async fn within(folder: TempDir, name: &str, second: u8, trust_domain: TrustDomain) -> Self {
         let ranges = vec![format!("127.{second}.0.0/16").parse().expect("a range")];
         let mut config = controlplane::Config::on_one_machine(
-            vec![files],
+            vec![folder.path().join("files")],
             folder.path().join("state"),
             name.to_owned(),
             trust_domain.clone(),
@@ -52,23 +57,36 @@ impl Cluster {
         .expect("a configuration");
         config.listen.set_port(0);
         config.admin.set_port(0);
+        config.metrics = None;
+        config.ready = None;
         let drain = Drain::new();
         let started = controlplane::ControlPlane::start(config, drain.watch()).await.expect("it starts");
         let running = started.running().clone();
         tokio::spawn(started.run());
-        Self { folder, drain, running, trust_domain }
+        Self { folder: Some(folder), drain, running, trust_domain, second }
+    }
+
+    /// Ends it and starts another in its place, with its state.
+    pub(crate) async fn restart(mut self) -> Self {
+        self.drain.advance(runtime::Phase::Closing);
+        let folder = self.folder.take().expect("it is taken once");
+        Self::within(folder, &self.running.cluster, self.second, self.trust_domain.clone()).await
+    }
+
+    fn path(&self) -> &std::path::Path {
+        self.folder.as_ref().expect("it is there while it runs").path()
     }
 
     /// Writes a file as an editor does.
     pub(crate) fn write(&self, name: &str, text: &str) {
-        let files = self.folder.path().join("files");
+        let files = self.path().join("files");
         std::fs::write(files.join(".new"), text).expect("it can be written");
         std::fs::rename(files.join(".new"), files.join(name)).expect("it can be put in place");
     }
 
     /// The path of a token.
     pub(crate) fn token(&self, name: &str) -> PathBuf {
-        self.folder.path().join("state/tokens").join(name)
+        self.path().join("state/tokens").join(name)
     }
 
     /// Waits until a page shows something.
@@ -102,7 +120,7 @@ impl Cluster {
     }
 
     fn root(&self) -> Vec<u8> {
-        let pem = std::fs::read_to_string(self.folder.path().join("state/root/root.pem")).expect("the root");
+        let pem = std::fs::read_to_string(self.path().join("state/root/root.pem")).expect("the root");
         let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
         base64::Engine::decode(&base64::engine::general_purpose::STANDARD, body).expect("base64")
     }
@@ -192,7 +210,7 @@ impl Node {
     }
 
     async fn of_owner(cluster: &Cluster, owner: &controlplane::tokens::Owner) -> Self {
-        let directory = cluster.folder.path().join("state/tokens");
+        let directory = cluster.path().join("state/tokens");
         let tokens = controlplane::tokens::Tokens::open(&directory, || [9; 32]).expect("the tokens");
         let file = tokens.file(owner).expect("a token");
         Self::with_token(cluster, std::fs::read_to_string(file).expect("it can be read").trim()).await

@@ -188,7 +188,7 @@ fn narrower(a: &str, b: &str) -> Option<String> {
         // `*.example.com` covers what is below example.com, and `*.a.example.com`.
         Some(suffix) => {
             narrow.trim_start_matches('*').ends_with(suffix)
-                && narrow.len() >= suffix.len() + 1
+                && narrow.len() > suffix.len()
                 && narrow != suffix
         }
         None => wide == narrow,
@@ -257,6 +257,18 @@ pub(crate) struct BackendReference<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) name: &'a str,
     pub(crate) port: Option<u16>,
+}
+
+impl BackendReference<'_> {
+    /// The Service or AgentBackend that it names, whether it is there or not.
+    pub(crate) fn thing(&self) -> Option<Name> {
+        let kind = match (self.group, self.kind) {
+            ("", "Service") => Kind::Service,
+            (GROUP, "AgentBackend") => Kind::AgentBackend,
+            _ => return None,
+        };
+        Some(Name::new(kind, self.namespace, self.name))
+    }
 }
 
 /// Resolves a reference.

@@ -11,6 +11,7 @@ use mesh::{
 use crate::{
     addresses::{Owner, Spot},
     exports::ExportedName,
+    vouchers,
 };
 
 /// One thing that can be read of the world, whether it is there or not.
@@ -24,6 +25,8 @@ pub(crate) enum Fact {
     In(Kind, Arc<str>),
     /// The Services of a namespace whose selector has this pair first.
     Selecting(Arc<str>, Arc<str>, Arc<str>),
+    /// The routes and AgentBackends that lead to a Service or AgentBackend.
+    LeadingTo(Name),
     /// The roots of a trust domain.
     Bundle(TrustDomain),
     /// Since when certificates of an identity count.
@@ -51,10 +54,31 @@ pub(crate) fn of_object(name: &Name, object: Option<&Object>) -> Vec<Fact> {
     let namespace: Arc<str> = name.namespace.as_str().into();
     let mut facts =
         vec![Fact::Object(name.clone()), Fact::OfKind(name.kind), Fact::In(name.kind, namespace.clone())];
-    if let Some(Object::Service(service)) = object
-        && let Some((key, value)) = service.spec.selector.iter().next()
-    {
-        facts.push(Fact::Selecting(namespace, key.as_str().into(), value.as_str().into()));
+    match object {
+        Some(Object::Service(service)) => {
+            let first = service.spec.selector.iter().next();
+            facts.extend(
+                first.map(|(key, value)| {
+                    Fact::Selecting(namespace, key.as_str().into(), value.as_str().into())
+                }),
+            );
+        }
+        Some(Object::HttpRoute(route)) => {
+            facts.extend(vouchers::references(name, route).filter_map(|to| to.thing()).map(Fact::LeadingTo));
+        }
+        Some(Object::AgentBackend(backend)) => {
+            facts.extend(
+                vouchers::servers(name, &backend.spec).filter_map(|to| to.thing()).map(Fact::LeadingTo),
+            );
+        }
+        _ => {}
     }
     facts
+}
+
+impl Fact {
+    /// True if the World keeps a list of the objects that are found under it.
+    pub(crate) fn is_indexed(&self) -> bool {
+        matches!(self, Self::Selecting(..) | Self::LeadingTo(_))
+    }
 }

@@ -30,7 +30,7 @@ pub(crate) fn default_access<'a>(
 pub(crate) fn egress(namespace: Option<&Texts>, workload: &Texts) -> Egress {
     let said = namespace.into_iter().chain([workload]).filter_map(|labels| labels.text(EGRESS));
     // Any word but `allow` is a restriction that was meant.
-    match said.fold(true, |allowed, word| allowed && word == "allow") {
+    match said.into_iter().all(|word| word == "allow") {
         true => Egress::Allow,
         false => Egress::Deny,
     }

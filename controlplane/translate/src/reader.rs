@@ -163,7 +163,7 @@ impl<'w> Reader<'w> {
         let mut found = Vec::new();
         for (key, value) in labels.iter() {
             let fact = Fact::Selecting(namespace.into(), key.as_str().into(), value.as_str().into());
-            for name in self.world.selecting.get(&fact).into_iter().flatten() {
+            for name in self.world.index.get(&fact).into_iter().flatten() {
                 let service =
                     self.world.admitted.get(name).and_then(|admitted| admitted.object()).map(Arc::as_ref);
                 if let Some(Object::Service(service)) = service
@@ -175,6 +175,19 @@ impl<'w> Reader<'w> {
             self.note(fact);
         }
         found.sort_by_key(|(name, _)| *name);
+        found
+    }
+
+    /// The routes and AgentBackends that name a Service or AgentBackend, by name.
+    pub(crate) fn leading_to(&self, thing: &Name) -> Vec<(&'w Name, &'w Object)> {
+        let fact = Fact::LeadingTo(thing.clone());
+        let names = self.world.index.get(&fact).into_iter().flatten();
+        let found = names.filter_map(|name| {
+            let (name, admitted) = self.world.admitted.get_key_value(name)?;
+            Some((name, admitted.object()?.as_ref()))
+        });
+        let found = found.collect();
+        self.note(fact);
         found
     }
 

@@ -5,7 +5,8 @@
 //! *Guarantee.* The result is the same as if everything were computed from scratch, whatever the order of
 //! edits, because a computation is a function of what it reads and all that it reads is noted.
 //! *Caveat.* Two computations may make the same resource (a policy set that workloads share) only if they make
-//! it equal; it stays until the last of them lets it go.
+//! it equal; it stays until the last of them lets it go. A Gateway that is written where one was made differs; objects
+//! are computed first, so what is written stands when what was made is let go.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -124,6 +125,7 @@ pub struct Translator {
     done: BTreeMap<Computation, Done>,
     readers: HashMap<Fact, BTreeSet<Computation>>,
     makers: BTreeMap<Key, BTreeSet<Computation>>,
+    tellers: BTreeMap<Name, BTreeSet<Computation>>,
     output: Output,
 }
 
@@ -139,6 +141,7 @@ impl Translator {
             done: BTreeMap::new(),
             readers: HashMap::new(),
             makers: BTreeMap::new(),
+            tellers: BTreeMap::new(),
             output: Output::default(),
         };
         let mut first: BTreeSet<Computation> = revoked.into_iter().map(Computation::Revocation).collect();
@@ -301,12 +304,20 @@ impl Translator {
                 change.resource(key, self.output.resources.remove(key));
             }
         }
-        if old.status != new.status {
-            if let Some((name, _)) = &old.status {
-                change.status(name, self.output.statuses.remove(name));
-            }
-            if let Some((name, status)) = &new.status {
+        if let Some((name, status)) = &new.status {
+            self.tellers.entry(name.clone()).or_default().insert(computation.clone());
+            if self.output.statuses.get(name) != Some(status) {
                 change.status(name, self.output.statuses.insert(name.clone(), status.clone()));
+            }
+        }
+        let untold = old.status.as_ref().map(|(name, _)| name);
+        if let Some(name) = untold.filter(|name| new.status.as_ref().map(|(name, _)| name) != Some(name))
+            && let Some(tellers) = self.tellers.get_mut(name)
+        {
+            tellers.remove(computation);
+            if tellers.is_empty() {
+                self.tellers.remove(name);
+                change.status(name, self.output.statuses.remove(name));
             }
         }
         if old.exports != new.exports {

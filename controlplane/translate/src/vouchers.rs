@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use api::{Kind, Name, Resource, http_route::HttpRouteSpec, object::GROUP};
+use api::{Name, Object, Resource, backend::AgentBackendSpec, http_route::HttpRouteSpec};
 use mesh::identity::Identity;
 
 use crate::{
@@ -16,33 +16,39 @@ use crate::{
 /// The gateways that a request to a thing can come through, besides its own waypoint.
 pub(crate) fn gateways_to(reader: &Reader<'_>, thing: &Name) -> BTreeSet<Identity> {
     let mut found = BTreeSet::new();
-    for (name, route) in reader.routes() {
-        if references(name, route).any(|to| names(&to, thing) && attach::backend(reader, name, &to).is_ok()) {
-            let places = attach::attachments(reader, name, route);
-            let gateways = places.iter().filter_map(|attached| attached.place.as_ref().ok()?.gateway());
-            found.extend(gateways.map(|gateway| gateway.identity.clone()));
-        }
-    }
-    if thing.kind == Kind::Service {
-        for (name, backend) in reader.backends() {
-            let servers = backend.spec.mcp.iter().flat_map(|mcp| mcp.servers.iter());
-            let mut refs = servers.filter_map(|server| server.service_ref.as_ref());
-            let leads = refs.any(|to| {
-                let to = BackendReference {
-                    group: "",
-                    kind: "Service",
-                    namespace: to.namespace.as_ref().map_or(&name.namespace, |namespace| namespace.as_str()),
-                    name: to.name.as_str(),
-                    port: Some(to.port),
-                };
-                names(&to, thing) && attach::backend(reader, name, &to).is_ok()
-            });
-            if leads && let Ok(gateway) = crate::compute::backend::gateway(reader, name, &backend.spec) {
-                found.insert(gateway.identity);
+    let leads = |name: &Name, to: &BackendReference<'_>| {
+        to.thing().as_ref() == Some(thing) && attach::backend(reader, name, to).is_ok()
+    };
+    for (name, object) in reader.leading_to(thing) {
+        match object {
+            Object::HttpRoute(route) if references(name, route).any(|to| leads(name, &to)) => {
+                let places = attach::attachments(reader, name, route);
+                let gateways = places.iter().filter_map(|attached| attached.place.as_ref().ok()?.gateway());
+                found.extend(gateways.map(|gateway| gateway.identity.clone()));
             }
+            Object::AgentBackend(backend) if servers(name, &backend.spec).any(|to| leads(name, &to)) => {
+                let gateway = crate::compute::backend::gateway(reader, name, &backend.spec);
+                found.extend(gateway.ok().map(|gateway| gateway.identity));
+            }
+            _ => {}
         }
     }
     found
+}
+
+/// The Services behind an AgentBackend.
+pub(crate) fn servers<'w>(
+    name: &'w Name,
+    backend: &'w AgentBackendSpec,
+) -> impl Iterator<Item = BackendReference<'w>> {
+    let servers = backend.mcp.iter().flat_map(|mcp| mcp.servers.iter());
+    servers.filter_map(|server| server.service_ref.as_ref()).map(|to| BackendReference {
+        group: "",
+        kind: "Service",
+        namespace: to.namespace.as_ref().map_or(&name.namespace, |namespace| namespace.as_str()),
+        name: to.name.as_str(),
+        port: Some(to.port),
+    })
 }
 
 /// The waypoints of other trust domains whose word is taken at what is exported to them.
@@ -95,13 +101,4 @@ pub(crate) fn references<'w>(
             port,
         })
     })
-}
-
-fn names(to: &BackendReference<'_>, thing: &Name) -> bool {
-    let kind = match (to.group, to.kind) {
-        ("", "Service") => Kind::Service,
-        (GROUP, "AgentBackend") => Kind::AgentBackend,
-        _ => return false,
-    };
-    kind == thing.kind && to.namespace == thing.namespace && to.name == thing.name
 }

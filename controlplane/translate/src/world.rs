@@ -94,7 +94,8 @@ pub enum Edit {
 pub struct World {
     pub(crate) settings: Settings,
     pub(crate) admitted: BTreeMap<Name, Arc<Admitted>>,
-    pub(crate) selecting: BTreeMap<Fact, BTreeSet<Name>>,
+    /// Objects by what they are found by, besides their names.
+    pub(crate) index: BTreeMap<Fact, BTreeSet<Name>>,
     pub(crate) bundles: BTreeMap<TrustDomain, Bundle>,
     pub(crate) exports: BTreeMap<Arc<str>, BTreeMap<ExportedName, Arc<ExportedService>>>,
     pub(crate) revoked: BTreeMap<Identity, Since>,
@@ -113,7 +114,7 @@ impl World {
         Self {
             settings,
             admitted: BTreeMap::new(),
-            selecting: BTreeMap::new(),
+            index: BTreeMap::new(),
             bundles: BTreeMap::new(),
             exports: BTreeMap::new(),
             revoked: past.revocations.into_iter().collect(),
@@ -218,24 +219,26 @@ impl World {
 
     fn set(&mut self, name: Name, admitted: Option<Admitted>, changed: &mut BTreeSet<Fact>) {
         let before = self.admitted.get(&name).cloned();
-        if before.as_deref() == admitted.as_ref() {
+        if same(before.as_deref(), admitted.as_ref()) {
             return;
         }
         let old = before.as_deref().and_then(Admitted::object).map(Arc::as_ref);
         let new = admitted.as_ref().and_then(Admitted::object).map(Arc::as_ref);
         for fact in facts::of_object(&name, old) {
-            if let Some(names) = self.selecting.get_mut(&fact) {
+            if let Some(names) = self.index.get_mut(&fact) {
                 names.remove(&name);
+                if names.is_empty() {
+                    self.index.remove(&fact);
+                }
             }
             changed.insert(fact);
         }
         for fact in facts::of_object(&name, new) {
-            if let Fact::Selecting(..) = &fact {
-                self.selecting.entry(fact.clone()).or_default().insert(name.clone());
+            if fact.is_indexed() {
+                self.index.entry(fact.clone()).or_default().insert(name.clone());
             }
             changed.insert(fact);
         }
-        self.selecting.retain(|_, names| !names.is_empty());
         self.readdress(&name, old, new, changed);
         self.unmark(&name, new, changed);
         if let Some(Object::Revocation(revocation)) = new
@@ -308,6 +311,16 @@ impl World {
             self.revoked.insert(identity.clone(), since);
             changed.insert(Fact::Revoked(identity));
         }
+    }
+}
+
+/// True if nothing changed. An object that did not change is the same `Arc`, and needs no look into it.
+fn same(before: Option<&Admitted>, after: Option<&Admitted>) -> bool {
+    match (before, after) {
+        (Some(Admitted::Accepted { object: before }), Some(Admitted::Accepted { object: after })) => {
+            Arc::ptr_eq(before, after) || before == after
+        }
+        _ => before == after,
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn of_export(world: &World, link: &str, name: &ExportedName) -> BTree
     let Some(Object::ClusterLink(link)) = link.map(Arc::as_ref) else { return BTreeSet::new() };
     let mappings = link.spec.import.iter().flat_map(|import| import.namespaces.iter());
     let local =
-        mappings.filter(|mapping| mapping.remote == &*name.namespace).map(|mapping| mapping.local.as_str());
+        mappings.filter(|mapping| mapping.remote == *name.namespace).map(|mapping| mapping.local.as_str());
     local.map(|local| Computation::Import(local.into(), name.name.clone())).collect()
 }
 
