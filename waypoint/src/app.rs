@@ -47,7 +47,7 @@ use crate::{
         Calls,
         dial::{Dial, Tunnels as DialTunnels},
     },
-    waypoint::Waypoint,
+    waypoint::{Room, Waypoint},
     world::Worlds,
 };
 
@@ -330,6 +330,7 @@ fn begin(
     let upstreams: Arc<dyn Upstreams> = Arc::clone(&calls) as Arc<dyn Upstreams>;
     let waypoint = Arc::new(Waypoint {
         limits: shared.config.limits.clone(),
+        room: Room::new(&shared.config.limits),
         own,
         worlds: Arc::clone(&shared.worlds),
         connections: shared.connections.clone(),

@@ -25,7 +25,7 @@ use crate::{
     report::Ended,
     responders::{Fixed, Forward},
     upstreams::headers,
-    waypoint::Waypoint,
+    waypoint::{Room, Waypoint},
 };
 
 /// Serves one request that came in a stream.
@@ -118,12 +118,21 @@ async fn run(
     let on_upgrade = upgrade::taken(&mut exchange.request);
     exchange.request = ended.count_request(std::mem::take(&mut exchange.request), &exchange.closing);
     let speaks_mcp = led.speaks_mcp();
+    let mut room = None;
     if speaks_mcp {
+        let until = held_until(deadline, waypoint);
+        if !exchange.request.body().is_empty() {
+            let length = http_body::Body::size_hint(exchange.request.body()).exact();
+            room = within(Some(until), waypoint.room.reserve(length)).await.flatten();
+            if room.is_none() {
+                return overloaded(&exchange, ended);
+            }
+        }
         let read = mcp::read(&mut exchange.request, waypoint.limits.held_bytes);
-        let mcp = match within(Some(held_until(deadline, waypoint)), read).await {
-            Some(mcp) => mcp,
-            None => Fact::Missing("the body did not arrive in time"),
-        };
+        let mcp = within(Some(until), read).await;
+        let mcp = mcp.unwrap_or(Fact::Missing("the body did not arrive in time"));
+        let length = exchange.request.body().held().map_or(waypoint.limits.held_bytes, |body| body.len());
+        room = room.map(|room| Room::shrunk(room, length));
         exchange.facts = Arc::new(Facts { mcp, ..Facts::clone(&exchange.facts) });
     }
     // Registered before it is judged: a denial that arrives meanwhile finds it.
@@ -139,7 +148,8 @@ async fn run(
     let surroundings = Surroundings { mirrors: waypoint.mirrors.clone(), chance: (waypoint.chance)() };
     let chain = Plan::chain(&led.plans(), &surroundings, exchange.trail.clone());
     let idle = led.traffic.idle_timeout.map_or(waypoint.limits.idle_timeout, Duration::from);
-    let mut finish = Finish::new(chain, ended, registered, exchange.trail.clone(), exchange.closing.clone());
+    let mut finish =
+        Finish::new(chain, ended, (registered, room), exchange.trail.clone(), exchange.closing.clone());
     let responder: &dyn Responder = if speaks_mcp { &waypoint.mcp } else { &Forward };
     let convention = Convention::of(exchange.request.headers());
     let answered = async {
@@ -171,6 +181,15 @@ async fn run(
         return upgrade::relay(response, on_upgrade, finish, idle);
     }
     finish.watch(response, deadline, idle)
+}
+
+/// Answers when there was no room for the body in time.
+fn overloaded(exchange: &Exchange, ended: Ended) -> Response {
+    let status = http::StatusCode::SERVICE_UNAVAILABLE;
+    let text = "too much is held already";
+    exchange.trail.failed(text);
+    ended.finish(status, 0, &exchange.trail.record(), None);
+    answer::plain(Convention::of(exchange.request.headers()), status, None, text)
 }
 
 /// Until when a body that is held must have arrived.

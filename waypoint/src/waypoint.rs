@@ -7,6 +7,7 @@ use std::{
 
 use exchange::{Judge, Register, Upstreams};
 use filters::Mirrors;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{connections::Connections, own::Own, report::Report, upstreams::dial::Dial, world::Worlds};
 
@@ -21,6 +22,8 @@ pub struct Limits {
     pub requests: u32,
     /// Bytes of a request's body that is held.
     pub held_bytes: usize,
+    /// Bytes of all bodies that are held at once; more wait, and are refused when they have waited for too long.
+    pub held_bytes_all: usize,
     /// Time in which a body that is held must arrive.
     pub held_timeout: Duration,
     /// Time in which nothing moves, after which an exchange or relay ends, where nothing is said.
@@ -36,6 +39,7 @@ impl Default for Limits {
             head_bytes: 64 * 1024,
             requests: 128,
             held_bytes: 4 << 20,
+            held_bytes_all: 512 << 20,
             held_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(3600),
             streams: 16 * 1024,
@@ -43,10 +47,41 @@ impl Default for Limits {
     }
 }
 
+/// The room for bodies that are held, in KiB. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Room {
+    room: Arc<Semaphore>,
+    most: usize,
+}
+
+impl Room {
+    /// Room as these bounds say.
+    pub fn new(limits: &Limits) -> Self {
+        Self { room: Arc::new(Semaphore::new(limits.held_bytes_all.div_ceil(1024))), most: limits.held_bytes }
+    }
+
+    /// Waits for room for a body of this length, or of the most if it does not say. The caller bounds the wait.
+    pub async fn reserve(&self, length: Option<u64>) -> Option<OwnedSemaphorePermit> {
+        let length =
+            length.and_then(|length| usize::try_from(length).ok()).unwrap_or(self.most).min(self.most);
+        let kibibytes = u32::try_from(length.div_ceil(1024).max(1)).ok()?;
+        Arc::clone(&self.room).acquire_many_owned(kibibytes).await.ok()
+    }
+
+    /// Gives back what a body of this length does not need.
+    pub fn shrunk(mut permit: OwnedSemaphorePermit, length: usize) -> OwnedSemaphorePermit {
+        let surplus = permit.num_permits().saturating_sub(length.div_ceil(1024).max(1));
+        drop(permit.split(surplus));
+        permit
+    }
+}
+
 /// A waypoint that serves.
 pub struct Waypoint {
     /// Bounds.
     pub limits: Limits,
+    /// Room for bodies that are held.
+    pub room: Room,
     /// Who we are.
     pub own: Arc<Own>,
     /// What we know.

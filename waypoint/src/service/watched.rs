@@ -12,7 +12,10 @@ use exchange::{Body, BodyError, BoxFuture, Chain, Closing, End, Response, Trail}
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body::Frame;
 use mesh::Denial;
-use tokio::time::{Instant, Sleep};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, Sleep},
+};
 
 use crate::{connections::Registered, report::Ended};
 
@@ -23,7 +26,8 @@ const FRAMES_AFTER_CLOSING_MAX: u32 = 16;
 pub(crate) struct Finish {
     pub(crate) chain: Chain,
     ended: Option<Ended>,
-    _registered: Registered,
+    // The entry among what runs, and the room for a held body, are given back at the end.
+    _held: (Registered, Option<OwnedSemaphorePermit>),
     trail: Trail,
     closing: Closing,
     status: StatusCode,
@@ -34,12 +38,12 @@ impl Finish {
     pub(crate) fn new(
         chain: Chain,
         ended: Ended,
-        registered: Registered,
+        held: (Registered, Option<OwnedSemaphorePermit>),
         trail: Trail,
         closing: Closing,
     ) -> Self {
         let status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
-        Self { chain, ended: Some(ended), _registered: registered, trail, closing, status, bytes: 0 }
+        Self { chain, ended: Some(ended), _held: held, trail, closing, status, bytes: 0 }
     }
 
     /// The end of the exchange, once.

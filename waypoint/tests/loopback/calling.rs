@@ -346,3 +346,19 @@ async fn each_exchange_is_one_line_and_one_count() {
         assert!(good.contains(label), "{label}: {good}");
     }
 }
+
+#[tokio::test]
+async fn bodies_that_are_held_have_room_for_so_many_bytes_and_no_more() {
+    let limits = waypoint::waypoint::Limits { held_bytes: 4096, held_bytes_all: 8192, ..Default::default() };
+    let room = waypoint::waypoint::Room::new(&limits);
+    let reserve = |length| tokio::time::timeout(std::time::Duration::ZERO, room.reserve(length));
+    let one = reserve(None).await.expect("there is room for the first").expect("a permit");
+    let two = reserve(Some(3 * 1024)).await.expect("and for a second").expect("a permit");
+    assert!(reserve(Some(1025)).await.is_err(), "one KiB is left");
+    assert!(reserve(Some(1)).await.is_ok());
+    let one = waypoint::waypoint::Room::shrunk(one, 1);
+    assert!(reserve(None).await.is_ok(), "what was not needed is free again");
+    drop(one);
+    assert!(reserve(Some(u64::MAX)).await.is_ok(), "none needs more than one may have");
+    drop(two);
+}

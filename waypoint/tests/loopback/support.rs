@@ -46,7 +46,7 @@ use waypoint::{
         self, Calls,
         dial::{Dial, Tunnels as DialTunnels},
     },
-    waypoint::Limits,
+    waypoint::{Limits, Room},
     world::Worlds,
 };
 
@@ -386,6 +386,7 @@ impl Mesh {
         let refused = Arc::new(Refused::default());
         let waypoint = Arc::new(Waypoint {
             limits: plan.limits.clone(),
+            room: Room::new(&plan.limits),
             own,
             worlds: Arc::clone(&worlds),
             connections: Connections::default(),
