@@ -101,7 +101,7 @@ pub struct HttpFacts {
 /// What can be known of an MCP message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct McpFacts {
-    /// The JSON-RPC method.
+    /// The JSON-RPC method; while a list is filtered, the one by which the item would be used.
     pub method: Arc<str>,
     /// What it acts on.
     pub object: McpObject,

@@ -170,3 +170,29 @@ impl FromStr for NetworkAddress {
         Ok(Self { network: network.into(), address })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for text in ["AccessPolicy/shop/tools", "ClusterAccessPolicy/no-writes"] {
+            assert_eq!(text.parse::<ObjectName>().map(|name| name.to_string()), Ok(text.to_owned()));
+        }
+        for bad in ["", "a", "a/", "/a", "a//b", "a/b/", "a/b/c/d"] {
+            assert!(bad.parse::<ObjectName>().is_err(), "{bad:?}");
+        }
+        let text = "shop/tools.shop.svc.cluster.local";
+        assert_eq!(text.parse::<ServiceKey>().map(|key| key.to_string()), Ok(text.to_owned()));
+        for bad in ["", "a", "a/", "/a", "a/b/c"] {
+            assert!(bad.parse::<ServiceKey>().is_err(), "{bad:?}");
+        }
+        for text in ["east/10.20.0.1", "east/fd00::1"] {
+            assert_eq!(text.parse::<NetworkAddress>().map(|it| it.to_string()), Ok(text.to_owned()));
+        }
+        for bad in ["", "10.20.0.1", "east/", "east/a"] {
+            assert!(bad.parse::<NetworkAddress>().is_err(), "{bad:?}");
+        }
+    }
+}

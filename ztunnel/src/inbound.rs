@@ -6,7 +6,7 @@ mod judge;
 use std::{sync::Arc, time::Duration};
 
 use mesh::{
-    Denial, Reason,
+    Caller, Denial, Reason,
     names::{ServiceKey, WorkloadUid},
     resource::Workload,
 };
@@ -120,7 +120,12 @@ async fn stream(node: &Node, workload: &WorkloadUid, mut connect: Connect, mut r
     };
     let granted = match guard.decide(&node.world, |snapshot| judge::decide(snapshot, &request)) {
         Ok(granted) => granted,
-        Err(denial) => return refuse(node, &record, connect, denial),
+        Err(denial) => {
+            if let Some((caller, source)) = judge::speaker(&node.world.load().snapshot, &request) {
+                speaks(&mut record, &caller, source);
+            }
+            return refuse(node, &record, connect, denial);
+        }
     };
     describe(&mut record, &granted);
     guard.describe(&granted.caller.workload, &record.asked);
@@ -149,11 +154,14 @@ async fn stream(node: &Node, workload: &WorkloadUid, mut connect: Connect, mut r
 }
 
 fn describe(record: &mut Record, granted: &Granted) {
-    record.source =
-        Party { workload: granted.source.clone(), identity: granted.caller.workload.verified().cloned() };
-    record.by.clone_from(&granted.caller.by);
+    speaks(record, &granted.caller, granted.source.clone());
     record.service =
         granted.service.clone().or_else(|| served(record.destination.workload.as_deref()?, granted.port));
+}
+
+fn speaks(record: &mut Record, caller: &Caller, source: Option<Arc<Workload>>) {
+    record.source = Party { workload: source, identity: caller.workload.verified().cloned() };
+    record.by.clone_from(&caller.by);
 }
 
 /// The first service that leads to a port, for a stream that named the workload itself.

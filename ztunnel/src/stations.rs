@@ -4,12 +4,12 @@
 //! listener serves one workload, so that the certificate to show follows from where a connection came in.
 //! *Caveats*: a listener that cannot be bound is tried again, and readiness says so meanwhile.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use mesh::{names::WorkloadUid, resource::Reach, snapshot::Snapshot};
 use runtime::readiness::ReadyPart;
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::sleep,
 };
 use transport::{Address, Cancel, Listener, Socket};
@@ -44,7 +44,11 @@ pub(crate) async fn keep(
     let proxies = Arc::new(Semaphore::new(node.explicit.connections_max));
     loop {
         swaps.borrow_and_update();
-        let wanted = wanted(&node.world.load().snapshot, tunnel_port);
+        let held = node.world.load();
+        let wanted = wanted(&held.snapshot, tunnel_port);
+        // Before the first checkpoint nothing is listened for, and that is not being ready.
+        let begun = held.number > 0;
+        drop(held);
         posts.retain(|post, cancel| {
             let keep = wanted.contains(post);
             if !keep {
@@ -73,7 +77,8 @@ pub(crate) async fn keep(
         }
         match &failed {
             Some(text) => part.pending(text),
-            None => part.ready(),
+            None if begun => part.ready(),
+            None => {}
         }
         let again = async {
             match failed {
@@ -118,18 +123,17 @@ fn wanted(snapshot: &Snapshot, tunnel_port: Option<u16>) -> Vec<Post> {
 async fn accept(node: Arc<Node>, post: Post, listener: Listener, cancel: Cancel, room: Arc<Semaphore>) {
     let (workload, purpose, _) = post;
     loop {
-        // A connection is accepted only when there is room for it: until then it waits in the kernel, bounded too.
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
-        let socket: Socket = tokio::select! {
+        let accepted = tokio::select! {
             biased;
             () = cancel.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                Ok(socket) => socket,
-                Err(error) => {
-                    tracing::error!(%workload, %error, "a listener is broken");
-                    return;
-                }
-            },
+            accepted = next(&listener, &room) => accepted,
+        };
+        let (socket, permit) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::error!(%workload, %error, "a listener is broken");
+                return;
+            }
         };
         let (node, workload) = (node.clone(), workload.clone());
         tokio::spawn(async move {
@@ -140,6 +144,12 @@ async fn accept(node: Arc<Node>, post: Post, listener: Listener, cancel: Cancel,
             drop(permit);
         });
     }
+}
+
+/// A connection is accepted only when there is room for it: until then it waits in the kernel, bounded too.
+async fn next(listener: &Listener, room: &Arc<Semaphore>) -> io::Result<(Socket, OwnedSemaphorePermit)> {
+    let permit = room.clone().acquire_owned().await.map_err(io::Error::other)?;
+    Ok((listener.accept().await?, permit))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::{
 type Hashed = BuildHasherDefault<DefaultHasher>;
 type Bucket<K, V> = Arc<HashMap<K, V, Hashed>>;
 
-/// Entries in one bucket, on average, before the buckets are doubled while they are few.
+/// Buckets of a table with anything in it, and the fewest entries of each on average before there are more.
 const BUCKETS_MIN: usize = 8;
 
 /// A copy-on-write map.
@@ -97,5 +97,12 @@ impl<K: Hash + Eq + Clone, V: Clone> Table<K, V> {
 
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    /// How many buckets there are, and how many of them are not the other's.
+    #[cfg(test)]
+    pub(super) fn copied(&self, other: &Self) -> (usize, usize) {
+        let pairs = self.buckets.iter().zip(other.buckets.iter());
+        (self.buckets.len(), pairs.filter(|(ours, theirs)| !Arc::ptr_eq(ours, theirs)).count())
     }
 }

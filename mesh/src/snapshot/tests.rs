@@ -252,3 +252,23 @@ fn a_member_without_version_is_meant_in_any() {
     let edited = start.apply(vec![version("2", deny("shop/planner"))], &NoExpressions);
     assert!(!is_granted(&edited.snapshot, "shop/planner"));
 }
+
+#[test]
+fn a_swap_copies_what_changed_and_shares_the_rest() {
+    let many = |number: u32| {
+        let [_, _, c, d] = number.to_be_bytes();
+        let uid = uid(&format!("w{number}"));
+        Resource::from(crate::resource::Workload {
+            uid,
+            addresses: vec![[10, 20, c, d].into()],
+            ..workload("w", 1)
+        })
+    };
+    let before = snapshot((0..10_000).map(many));
+    let after = before.apply(vec![version("2", workload("w7", 250))], &NoExpressions).snapshot;
+    let (all, copied) = before.workloads.copied(&after.workloads);
+    assert!((64..=256).contains(&all), "{all} buckets");
+    assert_eq!(copied, 1);
+    assert!(after.by_address.copied(&before.by_address).1 <= 2);
+    assert_eq!(before.policies.copied(&after.policies), (0, 0));
+}

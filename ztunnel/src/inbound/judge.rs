@@ -81,16 +81,28 @@ pub(super) fn decide(snapshot: &Snapshot, request: &Request) -> Result<(Granted,
     Ok((granted, Uses { workloads, sets: sets.into_iter().collect(), identities, again: Arc::new(again) }))
 }
 
+/// For whom a request that was refused speaks, if it was admitted, and its workload: for the report.
+pub(super) fn speaker(snapshot: &Snapshot, request: &Request) -> Option<(Caller, Option<Arc<Workload>>)> {
+    let port = admission::addressed(snapshot, &request.workload, &request.authority).ok()?.port;
+    let caller = admission::check(snapshot, &arrival(request, port)).ok()?;
+    let source = source(snapshot, request, &caller);
+    Some((caller, source))
+}
+
+fn arrival(request: &Request, port: u16) -> Arrival {
+    Arrival {
+        workload: request.workload.clone(),
+        at: Entrance::Port(port),
+        peer: request.peer.clone(),
+        origin: request.origin.clone(),
+    }
+}
+
 /// `standing`: it is open already, since before its port admitted only waypoints; it may stay, under rules of layer 4,
 /// unless there are others.
 fn judge(snapshot: &Snapshot, request: &Request, standing: bool) -> Result<Granted, Denial> {
     let addressed = admission::addressed(snapshot, &request.workload, &request.authority)?;
-    let arrival = Arrival {
-        workload: request.workload.clone(),
-        at: Entrance::Port(addressed.port),
-        peer: request.peer.clone(),
-        origin: request.origin.clone(),
-    };
+    let arrival = arrival(request, addressed.port);
     let workload = snapshot.workload(&request.workload).ok_or_else(|| {
         Denial::plain(Reason::UnknownDestination, format!("the workload {} is not held", request.workload))
     })?;
