@@ -39,6 +39,9 @@ pub(crate) enum Verb {
     #[command(after_help = "Examples:\n  strait explain r-4k2c…\n  strait explain --from agents/intern \
                             --to tools/tools:80 --tool write_file --arg repo=web")]
     Explain(Explain),
+    /// Prints the URL of a workload's explicit proxy, token included.
+    #[command(after_help = "Example:\n  export http_proxy=$(strait proxy shop/planner)")]
+    Proxy(Proxy),
     /// Writes the token with which a node or gateway joins.
     Token(Token),
     /// Runs one program of the mesh by itself.
@@ -195,6 +198,38 @@ pub(crate) struct Explain {
     pub(crate) path: Option<String>,
     #[command(flatten)]
     pub(crate) at: At,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Proxy {
+    /// NAMESPACE/NAME of the workload.
+    pub(crate) workload: String,
+    /// Which protocol the program speaks to its proxy.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) scheme: Scheme,
+    /// The state directory of the cluster.
+    #[arg(long, default_value = ".strait", env = "STRAIT_STATE")]
+    pub(crate) state: PathBuf,
+}
+
+/// A protocol of the explicit proxy.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum Scheme {
+    /// HTTP: CONNECT and absolute-form requests.
+    #[default]
+    Http,
+    /// SOCKS5, with names resolved by the proxy.
+    Socks5h,
+}
+
+impl Scheme {
+    /// The scheme of the URL.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Socks5h => "socks5h",
+        }
+    }
 }
 
 #[derive(Debug, Args)]

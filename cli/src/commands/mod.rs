@@ -3,5 +3,6 @@
 pub(crate) mod check;
 pub(crate) mod explain;
 pub(crate) mod get;
+pub(crate) mod proxy;
 pub(crate) mod run;
 pub(crate) mod token;

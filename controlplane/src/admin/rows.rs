@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
 use api::{Admitted, Kind as ObjectKind, Name};
 use mesh::{
-    names::ObjectName,
+    names::{ObjectName, WorkloadUid},
     resource::{Action, Binding, Health, Key, Kind, Mode, Reach, Resource, Route, RouteParent, Service},
 };
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ fn of_kind<T>(shown: &Shown, kind: Kind, row: impl Fn(&Table, &Key, &Resource) -
 }
 
 pub(super) fn workloads(shown: &Shown) -> Value {
-    let rows = of_kind(shown, Kind::Workload, |_, _, resource| {
+    let rows = of_kind(shown, Kind::Workload, |table, _, resource| {
         let Resource::Workload(workload) = resource else { return None };
         let (reached, at) = match &workload.reach {
             Reach::Tunnel(address) => ("tunnel", address.to_string()),
@@ -35,12 +35,21 @@ pub(super) fn workloads(shown: &Shown) -> Value {
             "ports": workload.ports.keys().collect::<Vec<_>>(),
             "reached_by": reached,
             "at": at,
+            "proxy": proxy_of(table, &workload.uid),
             "healthy": workload.health == Health::Healthy,
             "cluster": workload.cluster,
             "uid": workload.uid,
         }))
     });
     json!(rows)
+}
+
+/// Where the explicit proxy of a workload listens.
+fn proxy_of(table: &Table, uid: &WorkloadUid) -> Option<String> {
+    match table.get(&Key::new(Kind::Placement, uid))? {
+        Resource::Placement(placement) => placement.proxy.as_ref().map(|proxy| proxy.listen.to_string()),
+        _ => None,
+    }
 }
 
 pub(super) fn services(shown: &Shown) -> Value {
