@@ -13,23 +13,18 @@ use std::{
 
 use api::{Admitted, Input, Kind, Name, Object, Place, Reason, Rejection};
 
+mod kept;
 mod memory;
 
 #[cfg(test)]
 mod tests;
 
-use crate::watch::{Look, Written};
+use crate::watch::{documents::Written, folder::Look};
+use kept::Kept;
 use memory::Memory;
 
 /// Most objects of all files together.
 pub(crate) const OBJECTS_MAX: usize = 50_000;
-
-/// An accepted object, and the file that it came from.
-#[derive(Debug, Clone, PartialEq)]
-struct Kept {
-    object: Arc<Object>,
-    file: String,
-}
 
 /// The door that every object passes.
 #[derive(Debug)]

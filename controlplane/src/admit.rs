@@ -36,9 +36,7 @@ use decode::{Decoder, Nulls};
 pub(crate) use fault::Fault;
 use fault::Within;
 pub(crate) use node::{DEPTH_MAX, Node};
-
-/// Compiles a CEL expression, only to say whether it can be.
-pub type Compile<'a> = &'a dyn Fn(&str) -> Result<(), String>;
+pub use text::Compile;
 
 /// An object that is not accepted, and what can still be read of it.
 #[derive(Debug, Clone, PartialEq)]

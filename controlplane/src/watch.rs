@@ -26,8 +26,8 @@ use notify::{
 };
 use tokio::sync::watch;
 
-mod documents;
-mod folder;
+pub(crate) mod documents;
+pub(crate) mod folder;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@
 //! *Caveats*: until bundles are set, the roots that the authority names are believed, for its own trust domain only:
 //! the connection they come by has been proven by the program.
 
+mod change;
 mod state;
 
 use std::{
@@ -30,6 +31,7 @@ use runtime::drain::{DrainWatch, Phase};
 use tokio::sync::{Notify, broadcast};
 use transport::{Bundles, Credential, CredentialError, Credentials, credential::BuildError};
 
+pub use self::change::{Change, What};
 use self::state::State;
 use crate::{
     answer::{self, Answer, AnswerError},
@@ -75,33 +77,6 @@ impl fmt::Debug for Sources {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("Sources")
     }
-}
-
-/// Something that holders of credentials must know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// About one identity.
-    Identity {
-        /// Which.
-        identity: Identity,
-        /// What happened to it.
-        what: What,
-    },
-    /// Other roots are believed from now on: every credential is a new one.
-    Bundles,
-    /// The listener was too slow and must look at everything again.
-    Missed,
-}
-
-/// What happened to an identity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
-    /// It has a new certificate. Tunnels of the old one go on until that ends.
-    Issued,
-    /// Its certificate ended and there is no other: what is open in its name closes.
-    Ended,
-    /// It is not wanted any more: what is open in its name closes.
-    Forgotten,
 }
 
 /// A listener to changes.

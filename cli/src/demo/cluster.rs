@@ -14,6 +14,8 @@ use super::{narrate::Listener, process::Process, relay::Relay};
 use crate::client::{self, Running};
 use transport::Address;
 
+/// The folder that the example files name; the demo writes its own there.
+const FOLDER_IN_EXAMPLES: &str = "/tmp/strait-demo";
 /// The port that others dial; there a recording relay listens.
 pub(crate) const HBONE: u16 = 15008;
 /// The port that the programs bind.
@@ -81,10 +83,7 @@ impl Cluster {
         fs::create_dir_all(&files)?;
         fs::create_dir_all(folder.join("recordings"))?;
         for (name, text) in plan.files {
-            fs::write(
-                files.join(name),
-                text.replace(super::stage::FOLDER_IN_EXAMPLES, &base.display().to_string()),
-            )?;
+            fs::write(files.join(name), text.replace(FOLDER_IN_EXAMPLES, &base.display().to_string()))?;
         }
         let relays = plan
             .tunnels

@@ -23,8 +23,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// One relay and its recording.
 #[derive(Debug, Clone)]
 pub(crate) struct Relay {
-    /// Where others connect.
-    pub(crate) at: Address,
     file: PathBuf,
     recording: Arc<Recording>,
 }
@@ -45,7 +43,7 @@ impl Relay {
             bytes: AtomicU64::new(0),
             connections: AtomicU64::new(0),
         });
-        let relay = Self { at, file: file.to_owned(), recording: recording.clone() };
+        let relay = Self { file: file.to_owned(), recording: recording.clone() };
         tokio::spawn(async move {
             while let Ok(arrived) = listener.accept().await {
                 recording.connections.fetch_add(1, Ordering::Relaxed);

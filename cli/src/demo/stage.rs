@@ -18,9 +18,6 @@ use super::{
 };
 use crate::link;
 
-/// The folder that the example files name; the demo writes its own there.
-pub(crate) const FOLDER_IN_EXAMPLES: &str = "/tmp/strait-demo";
-
 macro_rules! example {
     ($cluster:literal, $($file:literal),*) => {
         &[$(($file, include_str!(concat!("../../../examples/demo/", $cluster, "/", $file)))),*]

@@ -10,7 +10,7 @@ use api::{Name, Object};
 use runtime::sealed::{SealedError, SealedFile};
 use serde::{Deserialize, Serialize};
 
-use super::Kept;
+use super::kept::Kept;
 
 /// Kind and version of the file.
 const KIND: &str = "accepted/1";

@@ -11,9 +11,8 @@ use api::{
 };
 
 use super::{
-    Compile,
     fault::{Fault, Within, each, not_yet, some, unique},
-    text,
+    text::{self, Compile},
 };
 
 /// What an access policy may target: group, kind, and whether it has parts that `sectionName` can name.

@@ -8,7 +8,10 @@ use ipnet::IpNet;
 use mesh::{Identity, IdentityPattern, TrustDomain};
 use regex::RegexBuilder;
 
-use super::{Compile, fault::Fault};
+use super::fault::Fault;
+
+/// Compiles a CEL expression, only to say whether it can be.
+pub type Compile<'a> = &'a dyn Fn(&str) -> Result<(), String>;
 
 /// Largest compiled size of one regular expression, in bytes.
 const REGEX_BYTES_MAX: usize = 256 * 1024;

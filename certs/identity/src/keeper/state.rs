@@ -9,7 +9,7 @@ use std::{
 use mesh::{Identity, TrustDomain};
 use transport::{Bundles, Credential, CredentialError, CredentialParts, credential::BuildError};
 
-use super::{Change, What};
+use super::change::{Change, What};
 use crate::{
     answer::{self, Answer},
     report::{Held, Row, seconds},

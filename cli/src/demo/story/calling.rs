@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::{PLANNER, Scene, Stage, call, said, until};
+use super::scene::{PLANNER, Scene, call, said, until};
+use crate::demo::stage::Stage;
 
 pub(super) async fn run(stage: &mut Stage, canary: &str) -> anyhow::Result<Scene> {
     let answer = call(&stage.planner, "read_file", json!({ "repo": "docs", "path": canary })).await?;

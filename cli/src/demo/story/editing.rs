@@ -4,8 +4,9 @@ use std::{fs, time::Duration};
 
 use serde_json::json;
 
-use super::{Scene, Stage, TOOLS, WEB, call, fares, until};
+use super::scene::{Scene, TOOLS, WEB, call, fares, until};
 use crate::apps::AgentCommand;
+use crate::demo::stage::Stage;
 
 /// How soon an edit must be in force.
 const IN_FORCE_MAX: Duration = Duration::from_millis(100);

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ECHO, Scene, Stage, get, until};
+use super::scene::{ECHO, Scene, get, until};
+use crate::demo::stage::Stage;
 
 /// How long requests may be lost after a replica dies.
 const FAILOVER_MAX: Duration = Duration::from_secs(1);

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Scene, Stage};
+use super::scene::Scene;
+use crate::demo::stage::Stage;
 
 pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
     let mut what = Vec::new();

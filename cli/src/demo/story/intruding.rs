@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use super::{Scene, Stage, TOOLS, mcp};
+use super::scene::{Scene, TOOLS, mcp};
 use crate::apps::AgentCommand;
+use crate::demo::{cluster::HBONE, stage::Stage};
 
 pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
     let mut what = Vec::new();
@@ -30,9 +31,9 @@ pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
     let server = stage.west.plan.ip(1, 1);
     let doors = [
         ("the server's mesh address", SocketAddr::new(server, 80)),
-        ("the server's node", SocketAddr::new(server, super::super::cluster::HBONE)),
-        ("the waypoint", SocketAddr::new(stage.west.plan.ip(2, 1), super::super::cluster::HBONE)),
-        ("the east-west gateway", SocketAddr::new(stage.west.plan.ip(2, 2), super::super::cluster::HBONE)),
+        ("the server's node", SocketAddr::new(server, HBONE)),
+        ("the waypoint", SocketAddr::new(stage.west.plan.ip(2, 1), HBONE)),
+        ("the east-west gateway", SocketAddr::new(stage.west.plan.ip(2, 2), HBONE)),
     ];
     for (door, address) in doors {
         let say = "POST /mcp HTTP/1.1\r\nhost: tools\r\ncontent-length: 0\r\n\r\n".to_owned();

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::{Scene, Stage, mcp};
+use super::scene::{Scene, mcp};
+use crate::demo::stage::Stage;
 
 pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
     let answer = mcp(&stage.planner, "tools/list", json!({})).await?;

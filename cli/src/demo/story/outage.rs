@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::{Scene, Stage, call, said, until};
+use super::scene::{Scene, call, said, until};
+use crate::demo::stage::Stage;
 
 pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
     stage.west.program("controlplane")?.kill().await?;

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Scene, Stage, call};
+use super::scene::{Scene, call};
+use crate::demo::stage::Stage;
 
 pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
     let ungranted =

@@ -1,6 +1,7 @@
 //! Step 6: weights and a header.
 
-use super::{Scene, Stage, WEB, get};
+use super::scene::{Scene, WEB, get};
+use crate::demo::stage::Stage;
 
 /// How many requests show a split.
 const REQUESTS: u32 = 200;

@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Scene, Stage};
+use super::scene::Scene;
+use crate::demo::stage::Stage;
 use crate::demo::{
     cluster::{HBONE, HBONE_BIND},
     connections,
