@@ -5,12 +5,13 @@
 //! before the swap is acknowledged.
 
 mod control;
+mod error;
 mod follow;
 mod pages;
+mod shared;
 
 use std::{
     collections::BTreeSet,
-    io,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -20,22 +21,23 @@ use exchange::{Judge, Upstreams};
 use filters::Mirrors;
 use identity::{CertificateClient, Keeper, TokenFile};
 use mesh::{
-    Denial, Identity, Reason,
-    identity::IdentityError,
+    Denial, Reason,
     resource::{Reach, Workload},
 };
 use runtime::{
     AccessLog, Drain, DrainWatch, Metrics, Readiness,
     readiness::ReadyPart,
-    sealed::{SealedError, SealedFile, private_directory},
+    sealed::{SealedFile, private_directory},
 };
+use tonic::transport::Channel;
 use transport::{Address, Credentials, Listener, Pool, drain::Tunnels, hbone};
 use wire::{
     report::{Refusals, Reporter, Upward, UpwardConfig},
     subscribe::{self, Announcement, Subscriber},
 };
 
-use self::follow::Follower;
+pub use self::error::RunError;
+use self::{follow::Follower, shared::Shared};
 use crate::{
     config::Config,
     connections::Connections,
@@ -65,118 +67,21 @@ const CAPABILITIES: [&str; 6] =
 /// Bytes of the key that seals sessions.
 const SESSION_KEY_BYTES: usize = 32;
 
-/// Why a waypoint cannot run.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// It has no possible identity.
-    #[error("the Gateway's name makes no identity")]
-    Identity(#[from] IdentityError),
-    /// The state directory cannot be used.
-    #[error("the state directory cannot be used")]
-    State(#[from] SealedError),
-    /// The root certificates cannot be read.
-    #[error("the root certificates cannot be used: {0}")]
-    Root(String),
-    /// The access log cannot be opened.
-    #[error("the access log cannot be opened")]
-    AccessLog(#[source] io::Error),
-    /// A port cannot be listened on.
-    #[error("cannot listen at {at}")]
-    Listen {
-        /// Where.
-        at: SocketAddr,
-        /// Why not.
-        #[source]
-        cause: io::Error,
-    },
-    /// The session key cannot be used.
-    #[error("the session key cannot be used")]
-    SessionKey(#[source] mcp::session::KeyError),
-}
-
-/// What the parts of a running waypoint share.
-struct Shared {
-    config: Config,
-    identity: Identity,
-    worlds: Arc<Worlds>,
-    connections: Connections,
-    judge: Arc<dyn Judge>,
-    keeper: Keeper,
-    pool: Pool,
-    readiness: Readiness,
-    metrics: Metrics,
-    records: Records,
-    requests: Requests,
-    log: AccessLog,
-    tunnels: Tunnels,
-}
-
 /// Runs a waypoint until its drain is over. Whoever moves the drain decides when and how long.
 ///
 /// # Errors
 /// When it cannot begin: what happens later is logged and tried again.
 pub async fn run(config: Config, drain: Drain) -> Result<(), RunError> {
     let watch = drain.watch();
-    let identity = config.identity()?;
-    private_directory(&config.state)?;
     let channel = control::channel(&config)?;
-    let log = AccessLog::start(&config.access_log).map_err(RunError::AccessLog)?;
-    let metrics = Metrics::new("waypoint", env!("CARGO_PKG_VERSION"));
-    let readiness = Readiness::new();
-    let serving = readiness.part("tunnels", "we were not told who we are and where");
-    let worlds = Arc::new(Worlds::default());
     let reporter = Reporter::new();
-    let decisions = Decisions::new(Some((reporter.clone(), SystemTime::now)));
-    let judge: Arc<dyn Judge> = Arc::new(Court::new(Arc::clone(&worlds), decisions.clone()));
-    let sources = identity::Sources { now: Arc::new(SystemTime::now), chance: Arc::new(chance) };
-    let keeper = Keeper::new(identity::Config::default(), sources, Some(identity::Store::new(&config.state)));
-    keeper.set_wanted(&BTreeSet::from([identity.clone()]));
-    let name = format!("gateway/{}/{}", config.namespace, config.name);
-    let refusals = Refusals::new(name.as_str(), SystemTime::now(), REFUSALS_MAX, Some(reporter.clone()));
-    let shared = Arc::new(Shared {
-        identity,
-        worlds,
-        connections: Connections::default(),
-        judge,
-        keeper,
-        pool: Pool::new(transport::pool::Config::default()),
-        readiness,
-        metrics,
-        records: Records { refusals, now: SystemTime::now },
-        requests: Requests::default(),
-        log,
-        tunnels: Tunnels::default(),
-        config,
-    });
-    shared.metrics.register(|registry| {
-        decisions.register(registry);
-        shared.requests.register(registry);
-        shared.log.metrics().register(registry);
-        shared.keeper.metrics().register(registry);
-    });
+    let shared = Arc::new(assemble(config, &reporter)?);
+    let serving = shared.readiness.part("tunnels", "we were not told who we are and where");
     let sealer = Arc::new(sealer(&shared.config)?);
     pages::listen(&shared, &watch)?;
-
-    let bearer = control::bearer(&shared.config);
-    let announcement = Announcement {
-        node_id: name.clone(),
-        cluster: String::new(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        capabilities: CAPABILITIES.iter().map(|name| (*name).to_owned()).collect(),
-        seen_as_of: None,
-    };
-    let store = shared.config.state.join("resources");
-    let subscribe = subscribe::Config::new(announcement, Some(store), chance);
-    let backoff = subscribe.backoff;
-    let follower = Box::new(Follower::new(Arc::clone(&shared), reporter.clone()));
-    let part = shared.readiness.part("configuration", "nothing was received yet");
-    let (_asks, subscriber) =
-        Subscriber::new(subscribe, channel.clone(), bearer.clone(), follower, part, watch.clone());
-    let upward = UpwardConfig { run: format!("{:016x}", chance()), backoff, chance, now: SystemTime::now };
-    let upward = Upward::new(upward, reporter, channel.clone(), bearer);
+    let (subscriber, upward) = join(&shared, &channel, reporter, &watch);
     let tokens = Arc::new(TokenFile(shared.config.token_file.clone()));
     let certificates = CertificateClient::new(channel, tokens, shared.config.certificate_lifetime);
-
     let mut ending = watch.clone();
     tokio::select! {
         () = subscriber.run() => {}
@@ -190,6 +95,69 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), RunError> {
     shared.connections.close_all(&Denial::plain(Reason::Draining, "the waypoint ends"));
     shared.log.flush().await;
     Ok(())
+}
+
+/// Makes the parts, and registers what they count.
+fn assemble(config: Config, reporter: &Reporter) -> Result<Shared, RunError> {
+    let identity = config.identity()?;
+    private_directory(&config.state)?;
+    let log = AccessLog::start(&config.access_log).map_err(RunError::AccessLog)?;
+    let metrics = Metrics::new("waypoint", env!("CARGO_PKG_VERSION"));
+    let worlds = Arc::new(Worlds::default());
+    let decisions = Decisions::new(Some((reporter.clone(), SystemTime::now)));
+    let judge: Arc<dyn Judge> = Arc::new(Court::new(Arc::clone(&worlds), decisions.clone()));
+    let sources = identity::Sources { now: Arc::new(SystemTime::now), chance: Arc::new(chance) };
+    let keeper = Keeper::new(identity::Config::default(), sources, Some(identity::Store::new(&config.state)));
+    keeper.set_wanted(&BTreeSet::from([identity.clone()]));
+    let refusals = Refusals::new(config.node(), SystemTime::now(), REFUSALS_MAX, Some(reporter.clone()));
+    let requests = Requests::default();
+    metrics.register(|registry| {
+        decisions.register(registry);
+        requests.register(registry);
+        log.metrics().register(registry);
+        keeper.metrics().register(registry);
+    });
+    Ok(Shared {
+        identity,
+        worlds,
+        connections: Connections::default(),
+        judge,
+        keeper,
+        pool: Pool::new(transport::pool::Config::default()),
+        readiness: Readiness::new(),
+        metrics,
+        records: Records { refusals, now: SystemTime::now },
+        requests,
+        log,
+        tunnels: Tunnels::default(),
+        config,
+    })
+}
+
+/// What listens to the control plane, and what tells it.
+fn join(
+    shared: &Arc<Shared>,
+    channel: &Channel,
+    reporter: Reporter,
+    drain: &DrainWatch,
+) -> (Subscriber, Upward) {
+    let bearer = control::bearer(&shared.config);
+    let announcement = Announcement {
+        node_id: shared.config.node(),
+        cluster: String::new(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        capabilities: CAPABILITIES.iter().map(|name| (*name).to_owned()).collect(),
+        seen_as_of: None,
+    };
+    let store = shared.config.state.join("resources");
+    let subscribe = subscribe::Config::new(announcement, Some(store), chance);
+    let backoff = subscribe.backoff;
+    let follower = Box::new(Follower::new(Arc::clone(shared), reporter.clone()));
+    let part = shared.readiness.part("configuration", "nothing was received yet");
+    let (_asks, subscriber) =
+        Subscriber::new(subscribe, channel.clone(), bearer.clone(), follower, part, drain.clone());
+    let upward = UpwardConfig { run: format!("{:016x}", chance()), backoff, chance, now: SystemTime::now };
+    (subscriber, Upward::new(upward, reporter, channel.clone(), bearer))
 }
 
 /// Any number.
@@ -264,7 +232,7 @@ async fn serve(shared: &Arc<Shared>, part: ReadyPart, sealer: &Arc<mcp::Sealer>,
                         serving = Some((own, at, task));
                     }
                     Err(error) => {
-                        let error = crate::upstreams::with_causes(&error);
+                        let error = crate::causes::with_causes(&error);
                         tracing::error!(%error, "cannot serve");
                         part.pending(&error);
                         tokio::time::sleep(LISTEN_PAUSE).await;

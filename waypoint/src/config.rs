@@ -90,6 +90,11 @@ impl Config {
         Identity::of_service_account(&self.trust_domain, CONTROL_PLANE.0, CONTROL_PLANE.1)
     }
 
+    /// What it calls itself towards the control plane.
+    pub fn node(&self) -> String {
+        format!("gateway/{}/{}", self.namespace, self.name)
+    }
+
     /// The service that its Gateway is.
     pub fn service(&self) -> ServiceKey {
         let hostname = format!("{}.{}.svc.cluster.local", self.name, self.namespace);

@@ -22,9 +22,9 @@ use tokio::{
 };
 
 use crate::{
+    causes::body_error,
     entrance::{Entered, ServicePort},
     service,
-    upstreams::body_error,
     waypoint::Waypoint,
 };
 

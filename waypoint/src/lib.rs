@@ -8,6 +8,7 @@
 #![allow(clippy::result_large_err)]
 
 pub mod app;
+mod causes;
 pub mod config;
 pub mod connections;
 pub mod entrance;

@@ -74,7 +74,7 @@ async fn tunnel(
     let mut terminated = match hbone::accept(socket, &credential, limits).await {
         Ok(terminated) => terminated,
         Err(error) => {
-            let error = crate::upstreams::with_causes(&error);
+            let error = crate::causes::with_causes(&error);
             tracing::info!(%error, ?from, "a connection did not become a tunnel");
             return;
         }

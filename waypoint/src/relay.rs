@@ -16,13 +16,11 @@ use transport::{
 };
 
 use crate::{
+    causes::with_causes,
     connections::{Kind, Running},
     entrance::{Addressed, Entered},
     report::Ended,
-    upstreams::{
-        dial::{self, Way},
-        with_causes,
-    },
+    upstreams::dial::{self, Way},
     waypoint::Waypoint,
 };
 

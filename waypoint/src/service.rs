@@ -14,6 +14,8 @@ use mesh::{
     resource::Protocol,
 };
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use self::{
     lead::{Led, lead},
     watched::Finish,
@@ -120,20 +122,10 @@ async fn run(
     let speaks_mcp = led.speaks_mcp();
     let mut room = None;
     if speaks_mcp {
-        let until = held_until(deadline, waypoint);
-        if !exchange.request.body().is_empty() {
-            let length = http_body::Body::size_hint(exchange.request.body()).exact();
-            room = within(Some(until), waypoint.room.reserve(length)).await.flatten();
-            if room.is_none() {
-                return overloaded(&exchange, ended);
-            }
+        match gather(waypoint, &mut exchange, deadline).await {
+            Some(held) => room = held,
+            None => return overloaded(&exchange, ended),
         }
-        let read = mcp::read(&mut exchange.request, waypoint.limits.held_bytes);
-        let mcp = within(Some(until), read).await;
-        let mcp = mcp.unwrap_or(Fact::Missing("the body did not arrive in time"));
-        let length = exchange.request.body().held().map_or(waypoint.limits.held_bytes, |body| body.len());
-        room = room.map(|room| Room::shrunk(room, length));
-        exchange.facts = Arc::new(Facts { mcp, ..Facts::clone(&exchange.facts) });
     }
     // Registered before it is judged: a denial that arrives meanwhile finds it.
     let registered = waypoint.connections.register(Running {
@@ -181,6 +173,28 @@ async fn run(
         return upgrade::relay(response, on_upgrade, finish, idle);
     }
     finish.watch(response, deadline, idle)
+}
+
+/// Reads the MCP facts of a request from its body, which is then held; with the room that it takes. `None`: there was
+/// no room in time.
+async fn gather(
+    waypoint: &Waypoint,
+    exchange: &mut Exchange,
+    deadline: Option<tokio::time::Instant>,
+) -> Option<Option<OwnedSemaphorePermit>> {
+    let until = Some(held_until(deadline, waypoint));
+    let body = exchange.request.body();
+    let room = if body.is_empty() {
+        None
+    } else {
+        let length = http_body::Body::size_hint(body).exact();
+        Some(within(until, waypoint.room.reserve(length)).await.flatten()?)
+    };
+    let mcp = within(until, mcp::read(&mut exchange.request, waypoint.limits.held_bytes)).await;
+    let mcp = mcp.unwrap_or(Fact::Missing("the body did not arrive in time"));
+    exchange.facts = Arc::new(Facts { mcp, ..Facts::clone(&exchange.facts) });
+    let length = exchange.request.body().held().map_or(waypoint.limits.held_bytes, |body| body.len());
+    Some(room.map(|room| Room::shrunk(room, length)))
 }
 
 /// Answers when there was no room for the body in time.

@@ -15,9 +15,7 @@ mod tries;
 
 use std::{sync::Arc, time::Duration};
 
-use exchange::{
-    BodyError, BoxFuture, Call, CallError, Judge, Place, Purpose, Reply, Request, Upstream, Upstreams,
-};
+use exchange::{BoxFuture, Call, CallError, Judge, Place, Purpose, Reply, Request, Upstream, Upstreams};
 use mesh::{
     Denial, Reason,
     hop::At,
@@ -33,7 +31,7 @@ use self::{
     suspects::Suspects,
     tries::{Failed, Stage, Tries, again, is_idempotent},
 };
-use crate::{own::Own, world::Worlds};
+use crate::{causes::with_causes, own::Own, world::Worlds};
 
 /// Bounds of calls.
 #[derive(Debug, Clone)]
@@ -385,28 +383,4 @@ fn filled(call: &Traffic, port: &Traffic) -> Traffic {
         retries: call.retries.clone().or_else(|| port.retries.clone()),
         balance: call.balance.or(port.balance),
     }
-}
-
-/// An error with everything that caused it.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
-/// A body error inside what hyper says of a failed request.
-pub(crate) fn body_error(error: &(dyn std::error::Error + 'static)) -> Option<BodyError> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(error) = error.downcast_ref::<BodyError>() {
-            return Some(error.clone());
-        }
-        next = error.source();
-    }
-    None
 }

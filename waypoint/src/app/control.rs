@@ -11,7 +11,7 @@ use transport::{
 };
 use wire::Bearer;
 
-use super::RunError;
+use super::error::RunError;
 use crate::config::Config;
 
 /// Time to connect, TLS included.
@@ -50,5 +50,5 @@ pub(super) fn channel(config: &Config) -> Result<Channel, RunError> {
 /// The join token, read anew for each use.
 pub(super) fn bearer(config: &Config) -> Bearer {
     let file = TokenFile(config.token_file.clone());
-    Arc::new(move || file.token().map_err(|error| crate::upstreams::with_causes(&error)))
+    Arc::new(move || file.token().map_err(|error| crate::causes::with_causes(&error)))
 }

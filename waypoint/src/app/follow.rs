@@ -14,7 +14,7 @@ use wire::{
     subscribe::{Batch, Receiver},
 };
 
-use super::Shared;
+use super::shared::Shared;
 
 /// The receiver of a waypoint.
 pub(super) struct Follower {

@@ -10,7 +10,7 @@ use runtime::{Admin, Answer, DrainWatch, Query};
 use serde_json::{Value, json};
 use transport::{Address, Listener};
 
-use super::{RunError, Shared};
+use super::{error::RunError, shared::Shared};
 use crate::connections::{Kind, Running};
 
 const ADMIN_PORT: u16 = 15000;

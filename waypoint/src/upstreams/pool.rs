@@ -18,7 +18,8 @@ use mesh::{Peer, names::WorkloadUid};
 use parking_lot::Mutex;
 use transport::{DialError, Stream};
 
-use super::{body_error, dial::Way, with_causes};
+use super::dial::Way;
+use crate::causes::{body_error, with_causes};
 
 /// Bounds of the pool.
 #[derive(Debug, Clone)]

@@ -1,0 +1,33 @@
+//! What the parts of a running waypoint share.
+
+use std::sync::Arc;
+
+use exchange::Judge;
+use identity::Keeper;
+use mesh::Identity;
+use runtime::{AccessLog, Metrics, Readiness};
+use transport::{Pool, drain::Tunnels};
+
+use crate::{
+    config::Config,
+    connections::Connections,
+    report::{Records, Requests},
+    world::Worlds,
+};
+
+/// What the parts of a running waypoint share.
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) identity: Identity,
+    pub(super) worlds: Arc<Worlds>,
+    pub(super) connections: Connections,
+    pub(super) judge: Arc<dyn Judge>,
+    pub(super) keeper: Keeper,
+    pub(super) pool: Pool,
+    pub(super) readiness: Readiness,
+    pub(super) metrics: Metrics,
+    pub(super) records: Records,
+    pub(super) requests: Requests,
+    pub(super) log: AccessLog,
+    pub(super) tunnels: Tunnels,
+}
