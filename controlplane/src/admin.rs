@@ -21,6 +21,9 @@ use crate::{explain, links::Links, reports::Reports, status::Statuses, trust::Re
 /// How far back refusals are shown where the question does not say, in seconds.
 const SINCE_DEFAULT: u64 = 600;
 
+/// A page of rows: where it is, what it shows, and how it is made.
+type Table = (&'static str, &'static str, fn(&Shown) -> Value);
+
 /// What the pages read.
 #[derive(Clone)]
 pub(crate) struct Shown {
@@ -52,7 +55,7 @@ pub(crate) async fn serve(listener: Listener, pages: Arc<Admin>, mut drain: Drai
 /// The pages.
 pub(crate) fn pages(shown: Shown) -> Admin {
     let mut admin = Admin::new();
-    let tables: [(&str, &'static str, fn(&Shown) -> Value); 12] = [
+    let tables: [Table; 12] = [
         ("/v1/workloads", "what runs where, under which identity", rows::workloads),
         ("/v1/services", "names, addresses, endpoints, waypoints", rows::services),
         ("/v1/routes", "where requests are led", rows::routes),

@@ -1,7 +1,9 @@
 //! Puts the control plane together: watch, admit, translate, publish; and everything beside that.
 //!
-//! One task owns the World. Whatever happens (an edit, a link, a gateway that connects) becomes edits; what
-//! follows is published at once.
+//! It decides nothing; `world` is the one task that turns what happens into what is published.
+
+mod exporting;
+mod world;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,26 +12,20 @@ use std::{
 };
 
 use anyhow::Context as _;
-use api::{Admitted, Input, Kind, Name, Object};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use identity::Keeper;
-use mesh::{Identity, TrustDomain, resource::Resource};
+use mesh::Identity;
 use runtime::{DrainWatch, Metrics, Readiness};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tonic::service::Routes;
-use translate::{Difference, Edit, Translator};
+use translate::Translator;
 use transport::{
     Address, Credentials as _, Listener,
     tls::{Alpn, ServerTls, server::ClientCertificates},
 };
-use wire::{
-    Caller,
-    export::{Exported, ExportedPort, ExportedService, Exports, ServedBy},
-    publish::{self, Publisher},
-    report::ReportsService,
-};
+use wire::{export::Exports, publish::Publisher, report::ReportsService};
 
 use crate::{
     admin,
@@ -37,15 +33,17 @@ use crate::{
     links::Links,
     past::PastFile,
     reports::Reports,
-    roll::{Entries, Members, Roll, is_gateway},
+    roll::{Members, Roll},
     scopes::ClusterScopes,
     serve::{self, Services},
     serving::Serving,
-    status::Statuses,
-    tokens::{Bearers, Owner, Tokens},
-    trust::{self, InProcess, Recording, Signer},
+    status::{self, Statuses},
+    tokens::{Bearers, Tokens},
+    trust::{self, InProcess, Recording},
     watch as files,
 };
+use exporting::Readers;
+use world::World;
 
 /// How long the control plane's own certificate may take at the start.
 const OWN_CERTIFICATE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -176,7 +174,7 @@ async fn start(config: Config, drain: DrainWatch) -> anyhow::Result<ControlPlane
         served: BTreeSet::new(),
         statuses: statuses.clone(),
         problems: Arc::default(),
-        write_statuses: status_writer(statuses.clone(), publisher.clone(), serving.clone()),
+        write_statuses: status::writer(statuses.clone(), publisher.clone(), serving.clone()),
     };
     let problems = Arc::clone(&world.problems);
     world.begin();
@@ -274,283 +272,4 @@ async fn renew_tls(tls: Arc<ArcSwap<ServerTls>>, keeper: Keeper, own: Identity) 
             tls.store(Arc::new(ServerTls::new(&credential, ClientCertificates::Optional, Alpn::H2OrHttp1)));
         }
     }
-}
-
-/// Writes statuses on a thread of their own, the latest alone.
-fn status_writer(statuses: Statuses, publisher: Publisher, serving: Serving) -> watch::Sender<()> {
-    let (sender, mut receiver) = watch::channel(());
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                changed = receiver.changed() => if changed.is_err() { return },
-                () = serving.refusals() => {}
-            }
-            let (statuses, publisher) = (statuses.clone(), publisher.clone());
-            let written = tokio::task::spawn_blocking(move || statuses.write(&publisher)).await;
-            if let Ok(Err(cause)) = written {
-                tracing::warn!(%cause, "the statuses cannot be written");
-            }
-        }
-    });
-    sender
-}
-
-/// Which control plane may read what is exported to which trust domain.
-#[derive(Debug, Clone, Default)]
-struct Readers {
-    by_identity: Arc<ArcSwap<BTreeMap<Identity, TrustDomain>>>,
-}
-
-impl wire::export::Links for Readers {
-    fn reader(&self, peer: &Identity) -> Option<TrustDomain> {
-        self.by_identity.load().get(peer).cloned()
-    }
-}
-
-/// The one task that owns the World.
-struct World {
-    inputs: watch::Receiver<Arc<Input>>,
-    /// Dropped, it would end the watch.
-    _watching: files::Watch,
-    translator: Translator,
-    past_file: PastFile,
-    trust_domain: TrustDomain,
-    tokens: Tokens,
-    roll: Roll,
-    signer: Arc<Signer>,
-    keeper: Keeper,
-    publisher: Publisher,
-    exports: Exports,
-    readers: Readers,
-    links: Links,
-    /// The roots of linked trust domains, as they were fetched.
-    linked: BTreeMap<TrustDomain, Vec<Vec<u8>>>,
-    serving: Serving,
-    /// The gateways that serve, as the World knows it.
-    served: BTreeSet<Identity>,
-    statuses: Statuses,
-    /// What could be laid to no object.
-    problems: Arc<ArcSwap<Input>>,
-    write_statuses: watch::Sender<()>,
-}
-
-impl World {
-    /// The first edit is whole: files, our bundle, and what links told last.
-    fn begin(&mut self) {
-        let input = self.inputs.borrow_and_update().clone();
-        let own = translate_own(&self.trust_domain, &self.signer);
-        let mut edits = vec![own];
-        // Links are followed before anything is published, so that what they told last is in the first update.
-        self.links.follow(&specs(&input));
-        edits.extend(self.told_by_links());
-        edits.extend(self.objects(&input));
-        let difference = self.translator.apply(edits);
-        self.publish(difference, true);
-        self.statuses.keep_only(&self.translator.output().statuses);
-        self.follow_links();
-    }
-
-    /// Follows the links that count, and believes no trust domain beyond theirs.
-    fn follow_links(&mut self) {
-        let input = self.problems.load_full();
-        let links = self.valid_links(&input);
-        self.links.follow(&links);
-        let before = self.linked.len();
-        self.linked
-            .retain(|trust_domain, _| links.values().any(|link| link.trust_domain == *trust_domain.as_str()));
-        if self.linked.len() < before {
-            self.keeper.set_bundles(trust::believed(&self.signer, &self.trust_domain, &self.linked));
-        }
-    }
-
-    async fn run(mut self) {
-        loop {
-            let edits = tokio::select! {
-                changed = self.inputs.changed() => match changed {
-                    Ok(()) => {
-                        let input = self.inputs.borrow_and_update().clone();
-                        self.objects(&input)
-                    }
-                    Err(_) => return,
-                },
-                () = self.links.changed() => self.told_by_links(),
-                () = self.serving.changed() => self.now_serving(),
-            };
-            let difference = self.translator.apply(edits);
-            tracing::debug!(computed = difference.computed, set = difference.set.len(), "translated");
-            self.publish(difference, false);
-            self.follow_links();
-        }
-    }
-
-    /// The objects, and the tokens of workloads, nodes and gateways among them.
-    fn objects(&mut self, input: &Arc<Input>) -> Vec<Edit> {
-        self.problems.store(Arc::clone(input));
-        let mut edits = Vec::new();
-        for object in input.objects.iter().filter_map(Admitted::object) {
-            match object.as_ref() {
-                Object::MeshWorkload(workload) => {
-                    let name = object.name();
-                    let owner = Owner::Workload(name.namespace.clone(), name.name.clone());
-                    match self.tokens.hash(&owner) {
-                        Ok(hash) => edits.push(Edit::Token(name, hash.into())),
-                        // Without a token there is no explicit proxy.
-                        Err(cause) => tracing::warn!(%cause, "a workload has no token"),
-                    }
-                    self.make_token(&Owner::Node(workload.spec.node.as_str().to_owned()));
-                }
-                _ => {}
-            }
-        }
-        edits.push(Edit::Objects(input.objects.clone()));
-        edits
-    }
-
-    fn make_token(&self, owner: &Owner) {
-        // Asked by hash, which is known after the first time.
-        if let Err(cause) = self.tokens.hash(owner) {
-            tracing::warn!(%cause, "there is no token for {owner}");
-        }
-    }
-
-    fn told_by_links(&mut self) -> Vec<Edit> {
-        let (edits, roots) = self.links.take();
-        if !roots.is_empty() {
-            self.linked.extend(roots);
-            self.keeper.set_bundles(trust::believed(&self.signer, &self.trust_domain, &self.linked));
-        }
-        edits
-    }
-
-    fn now_serving(&mut self) -> Vec<Edit> {
-        let now = self.serving.now();
-        let name = |identity: &Identity| {
-            let (namespace, name) = identity.kubernetes()?;
-            Some(Name::new(Kind::Gateway, namespace, name))
-        };
-        let came = now.difference(&self.served).filter_map(name).map(|name| Edit::Serving(name, true));
-        let went = self.served.difference(&now).filter_map(name).map(|name| Edit::Serving(name, false));
-        let edits = came.chain(went).collect();
-        self.served = now;
-        edits
-    }
-
-    /// The links that count: those of which something is exported, be it nothing.
-    fn valid_links<'i>(&self, input: &'i Input) -> BTreeMap<String, &'i api::link::ClusterLinkSpec> {
-        let mut links = specs(input);
-        let valid = &self.translator.output().exports;
-        links.retain(|name, _| valid.contains_key(name.as_str()));
-        links
-    }
-
-    fn publish(&mut self, difference: Difference, first: bool) {
-        let now = SystemTime::now();
-        // Remembered before it is in force: a crash in between must not forget a binding that was told.
-        self.past_file.keep(self.translator.world().past());
-        let workloads_changed = first || difference.touches_workloads();
-        if workloads_changed {
-            self.enroll();
-        }
-        let edits: Vec<publish::Edit> = match first {
-            // What followed from the past alone is part of no difference.
-            true => self.translator.output().resources.values().cloned().map(publish::Edit::Set).collect(),
-            false => {
-                let removed = difference.removed.iter().cloned().map(publish::Edit::Remove);
-                difference.set.into_iter().map(publish::Edit::Set).chain(removed).collect()
-            }
-        };
-        let revocations = edits.iter().any(|edit| edit.key().kind == mesh::resource::Kind::Revocation);
-        if first || !edits.is_empty() {
-            for rejected in self.publisher.update(edits, None) {
-                tracing::error!(key = %rejected.key, reason = rejected.reason, "a resource cannot be published");
-            }
-        }
-        if first || revocations || !difference.exports.is_empty() {
-            self.export(&difference.exports);
-        }
-        if first || !difference.statuses.is_empty() {
-            self.statuses.update(&difference.statuses, now);
-            self.write_statuses.send_replace(());
-        }
-    }
-
-    /// Says who exists now. A gateway that is gone loses its streams.
-    fn enroll(&self) {
-        let resources = self.translator.output().resources.values();
-        let workloads = resources.filter_map(|resource| match resource {
-            Resource::Workload(workload) => Some(workload.as_ref()),
-            _ => None,
-        });
-        let workloads: Vec<_> = workloads.collect();
-        // Also waypoints that nobody wrote have a token.
-        for gateway in workloads.iter().filter(|workload| is_gateway(workload)) {
-            self.make_token(&Owner::Gateway(gateway.namespace.to_string(), gateway.name.to_string()));
-        }
-        for gone in self.roll.replace(Entries::of(workloads.into_iter(), &self.trust_domain)) {
-            self.publisher.disconnect(&Caller::Gateway { identity: gone });
-        }
-    }
-
-    fn export(&self, changed: &[(Arc<str>, Option<translate::Exports>)]) {
-        let output = self.translator.output();
-        let readers: BTreeMap<Identity, TrustDomain> = output
-            .exports
-            .values()
-            .map(|exports| (exports.reader.clone(), exports.reader.trust_domain().clone()))
-            .collect();
-        let before = self.readers.by_identity.swap(Arc::new(readers));
-        let now = self.readers.by_identity.load();
-        let still: BTreeSet<&TrustDomain> = now.values().collect();
-        for gone in before.values().filter(|trust_domain| !still.contains(trust_domain)) {
-            self.exports.forget(gone);
-        }
-        tracing::debug!(links = changed.len(), "exports changed");
-        let own = output.resources.values().filter_map(|resource| match resource {
-            Resource::Revocation(revocation) if *revocation.identity.trust_domain() == self.trust_domain => {
-                Some(Exported::Revocation(revocation.as_ref().clone()))
-            }
-            _ => None,
-        });
-        let revocations: Vec<Exported> = own.collect();
-        for exports in output.exports.values() {
-            let services = exports.services.iter().cloned().map(exported);
-            let all = services.chain(revocations.iter().cloned());
-            for (name, reason) in self.exports.update(exports.reader.trust_domain(), all) {
-                tracing::error!(name, reason, "a service cannot be exported");
-            }
-        }
-    }
-}
-
-fn translate_own(trust_domain: &TrustDomain, signer: &Signer) -> Edit {
-    Edit::Bundle(trust_domain.clone(), Some(trust::own_bundle(signer)))
-}
-
-fn specs(input: &Input) -> BTreeMap<String, &api::link::ClusterLinkSpec> {
-    let objects = input.objects.iter().filter_map(Admitted::object);
-    objects
-        .filter_map(|object| match object.as_ref() {
-            Object::ClusterLink(link) => Some((link.metadata.name.clone(), &link.spec)),
-            _ => None,
-        })
-        .collect()
-}
-
-fn exported(service: translate::ExportedService) -> Exported {
-    let port = |(number, port): (u16, translate::ExportedPort)| {
-        (number, ExportedPort { name: port.name, protocol: port.protocol })
-    };
-    Exported::Service(ExportedService {
-        namespace: service.name.namespace,
-        name: service.name.name,
-        ports: service.ports.into_iter().map(port).collect(),
-        capacity: service.capacity,
-        healthy: service.healthy,
-        locality: mesh::resource::Locality::default(),
-        gateways: Vec::new(),
-        served_by: match service.served_by {
-            translate::ServedBy::Waypoint(identities) => ServedBy::Waypoint(identities),
-            translate::ServedBy::Workloads(identities) => ServedBy::Workloads(identities),
-        },
-    })
 }

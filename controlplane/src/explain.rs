@@ -3,6 +3,8 @@
 //! Pure. A question is judged as the proxies would judge it: by the port of the service, and by the port of each
 //! workload that serves it.
 
+mod words;
+
 use std::{collections::BTreeMap, str::FromStr as _, sync::Arc};
 
 use mesh::{
@@ -19,6 +21,7 @@ use serde_json::Value;
 use wire::{publish::Table, report::RefusalId};
 
 use crate::reports::Reports;
+use words::{meaning, remedy};
 
 /// The suffix of names that come over links.
 const CLUSTERSET: &str = ".clusterset.local";
@@ -190,13 +193,13 @@ pub(crate) fn by_question(
     let waypoint = matches!(service.binding, Binding::Through(_));
     let mut passed = Vec::new();
     let mut shadows = Vec::new();
-    let mut judge = |set: &SetName, number: u16, reads: bool| -> Result<(), Explained> {
+    let mut judge = |set: &SetName, number: u16, reads: bool| -> Result<(), Box<Explained>> {
         let judged = access::judge(&snapshot, set, &facts(question, number, port.protocol, reads));
         shadows.extend(judged.shadows.iter().filter_map(|shadow| {
             shadow.denial.as_ref().map(|denial| format!("{}: {denial}", shadow.policy))
         }));
         match judged.verdict {
-            Verdict::Refused(denial) => Err(Explained::refused(&denial)),
+            Verdict::Refused(denial) => Err(Box::new(Explained::refused(&denial))),
             Verdict::Granted(grant) => {
                 passed.push(grant);
                 Ok(())
@@ -210,7 +213,7 @@ pub(crate) fn by_question(
         && let Err(refused) =
             judge(&backend.map_or(port.set.clone(), |backend| backend.set.clone()), question.port, true)
     {
-        return Ok(about(Explained { would_refuse: shadows, ..refused }));
+        return Ok(about(Explained { would_refuse: shadows, ..*refused }));
     }
     let mut refused = None;
     let mut endpoints = 0;
@@ -228,7 +231,7 @@ pub(crate) fn by_question(
         let_in |= workload.identity.trust_domain() != own;
     }
     if let (Some(refused), false) = (&refused, let_in) {
-        return Ok(about(Explained { would_refuse: shadows, ..refused.clone() }));
+        return Ok(about(Explained { would_refuse: shadows, ..(**refused).clone() }));
     }
     if endpoints == 0 && backend.is_none() {
         let denial = Denial::plain(Reason::NoEndpoint, "no workload serves it");
@@ -344,72 +347,4 @@ fn facts(question: &Question, port: u16, protocol: Protocol, reads: bool) -> Fac
     };
     let caller = Caller { workload: question.from.clone(), by: None };
     Facts { caller, source_address: None, port, http, mcp }
-}
-
-fn meaning(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Denied => "a Deny policy matches",
-        Reason::NoGrant => "no Allow policy matches, and without one nobody may",
-        Reason::BeyondLimit => "the platform's limit does not allow it, whatever tenants grant",
-        Reason::IdentityUnknown => "a Deny names identities, and the caller did not prove its own",
-        Reason::NotOfTheMesh => "only proven identities of this trust domain may",
-        Reason::PolicyBroken => "a policy that cannot be realised denies what it targets",
-        Reason::PolicyMissing => "the proxy does not hold all policies of the target",
-        Reason::NotThroughWaypoint => "the port admits only its waypoint",
-        Reason::WaypointMissing => "the waypoint that was asked for is not there",
-        Reason::OriginMissing => "a voucher did not say for whom it speaks",
-        Reason::OriginForbidden => "somebody who may not speak for others did",
-        Reason::OriginMalformed => "for whom a voucher speaks cannot be read",
-        Reason::OriginNotVouchable => "a voucher speaks for somebody for whom it may not",
-        Reason::Revoked => "the caller's certificate was revoked",
-        Reason::SourceUnknown => "the mesh does not know who sent it",
-        Reason::TrustDomainUnknown => "the caller's trust domain is not linked",
-        Reason::WrongPeer => "the other end is not who was expected",
-        Reason::NoCertificate => "the workload has no valid certificate",
-        Reason::HandshakeFailed => "the handshake failed",
-        Reason::CertificateEnded => "the certificate ended while the connection was open",
-        Reason::ControlPlaneSilent => "the control plane did not say in time what the destination is",
-        Reason::UnknownDestination => "nothing in the mesh has this name or address",
-        Reason::UnknownPort => "the service has no such port",
-        Reason::NoEndpoint => "nobody serves it now",
-        Reason::EgressDenied => "it is outside the mesh, and egress is denied",
-        Reason::NoGateway => "the other cluster has no gateway",
-        Reason::NotExported => "the service is not exported to the caller's trust domain",
-        Reason::Loop => "the destination would be one of the mesh's own ports",
-        Reason::Unreachable => "the endpoint cannot be connected to",
-        Reason::DeliveryFailed => "the application does not accept connections",
-        Reason::WrongToken => "the explicit proxy's token is missing or wrong",
-        Reason::WrongUid => "the process has another uid than its workload",
-        Reason::Malformed => "what arrived is not of the protocol that is spoken here",
-        Reason::TooMuch => "a bound was reached",
-        Reason::Draining => "the program is ending and takes nothing new",
-        Reason::RouteBroken => "a route cannot be realised",
-        Reason::BackendBroken => "a backend cannot be realised",
-        Reason::NoRoute => "no route matches",
-        Reason::NotBuilt => "it needs something that is not built yet",
-        Reason::NoLongerAllowed => "it was allowed when it began, and a change ended that",
-    }
-}
-
-fn remedy(reason: Reason) -> Option<&'static str> {
-    Some(match reason {
-        Reason::NoGrant => {
-            "add a rule to an AccessPolicy with action Allow that names the caller and what it does"
-        }
-        Reason::Denied => "change the rule that is named, if the caller should be let in",
-        Reason::BeyondLimit => "ask whoever owns the ClusterAccessPolicy",
-        Reason::PolicyBroken => "see `strait get policies`: the policy says what is wrong with it",
-        Reason::WaypointMissing => "start the Gateway again, or change the label strait.dev/use-waypoint",
-        Reason::NotThroughWaypoint => "dial the service by its name, not the workload",
-        Reason::NoCertificate => "see the node's log: its control plane did not sign",
-        Reason::NoEndpoint => "see `strait get services`: start a workload that its selector selects",
-        Reason::UnknownPort => "see `strait get services` for the ports",
-        Reason::NotExported => {
-            "add a ServiceExport, and the namespace to export.namespaces of the ClusterLink"
-        }
-        Reason::EgressDenied => "label the namespace strait.dev/egress: allow, or make an AgentBackend",
-        Reason::WrongToken => "use http://workload:TOKEN@… with the token of the workload's own file",
-        Reason::DeliveryFailed => "start the application at the workload's delivery",
-        _ => return None,
-    })
 }

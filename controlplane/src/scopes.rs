@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use mesh::{
     Identity,
     names::{NodeName, ObjectName, ServiceKey},
-    resource::{Binding, Key, Kind, ListenerRole, Resource, RouteParent},
+    resource::{Admission, Binding, Key, Kind, ListenerRole, Resource, RouteParent, Workload},
 };
 use wire::{
     Caller,
@@ -53,7 +53,9 @@ impl Scopes for ClusterScopes {
             },
             Caller::Gateway { .. } => match (&changed.before, &changed.after) {
                 (Some(Resource::Workload(before)), Some(Resource::Workload(after))) => {
-                    before.identity != after.identity || before.services != after.services
+                    before.identity != after.identity
+                        || before.services != after.services
+                        || !admissions(before).eq(admissions(after))
                 }
                 (Some(Resource::Service(before)), Some(Resource::Service(after))) => {
                     before.binding != after.binding
@@ -144,6 +146,14 @@ fn of_gateway(table: &Table, identity: &Identity, roots: &mut BTreeSet<Key>) {
             roots.insert(key.clone());
         }
     }
+    // Also workloads that are bound themselves, without a service.
+    for key in table.of_kind(Kind::Workload) {
+        if let Some(Resource::Workload(workload)) = table.get(key)
+            && admissions(workload).any(|admission| admits(admission, identity))
+        {
+            roots.insert(key.clone());
+        }
+    }
     for key in table.of_kind(Kind::Route) {
         let Some(Resource::Route(route)) = table.get(key) else { continue };
         let ours = route.parents.iter().any(|parent| match parent {
@@ -154,6 +164,14 @@ fn of_gateway(table: &Table, identity: &Identity, roots: &mut BTreeSet<Key>) {
             roots.insert(key.clone());
         }
     }
+}
+
+fn admissions(workload: &Workload) -> impl Iterator<Item = &Admission> {
+    workload.ports.values().chain([&workload.other_ports]).map(|port| &port.admission)
+}
+
+fn admits(admission: &Admission, identity: &Identity) -> bool {
+    matches!(admission, Admission::Through { waypoints, .. } if waypoints.contains(identity))
 }
 
 /// The AgentBackends for which a service stands.

@@ -1,6 +1,7 @@
 //! The statuses of objects, with the times at which they changed, and a copy of them on disk.
 
 mod standing;
+mod writer;
 
 use std::{
     collections::BTreeMap,
@@ -17,6 +18,8 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use translate::Status;
 use wire::publish::Publisher;
+
+pub(crate) use writer::writer;
 
 /// The file in the state directory.
 const FILE: &str = "status.json";
