@@ -252,8 +252,11 @@ fn bound(listener: &Listener, asked: std::net::SocketAddr) -> std::net::SocketAd
 
 /// Written whole beside its place, so that nobody reads half of it.
 fn write_running(state: &std::path::Path, running: &Running) -> anyhow::Result<()> {
+    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
     let beside = state.join(format!("{RUNNING_FILE}.new"));
-    std::fs::write(&beside, serde_json::to_vec_pretty(running)?)?;
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    file.write_all(&serde_json::to_vec_pretty(running)?)?;
     std::fs::rename(&beside, state.join(RUNNING_FILE))?;
     Ok(())
 }
