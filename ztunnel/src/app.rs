@@ -2,7 +2,12 @@
 //!
 //! Everything runs on the runtime that polls [`run`], which may be single-threaded.
 
-use std::{io, net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use identity::{CertificateClient, Keeper, Sources, TokenFile, Tokens as _, What};
 use mesh::{Denial, Reason};
@@ -63,37 +68,15 @@ fn chance() -> u64 {
 /// When it cannot start.
 pub async fn run(config: Config, drain: Drain) -> Result<(), RunError> {
     let (metrics, readiness) = (Metrics::new("ztunnel", env!("CARGO_PKG_VERSION")), Readiness::new());
-    let log = AccessLog::start(&config.access_log).map_err(RunError::AccessLog)?;
-    metrics.register(|registry| log.metrics().register(registry));
-    let told = Told::default();
-    let channel = control::channel(&config.control_plane, told.clone()).map_err(RunError::Channel)?;
-    let token = TokenFile(config.token_file.clone());
-    let bearer: Bearer = {
-        let token = token.clone();
-        Arc::new(move || token.token().map_err(|error| error.to_string()))
-    };
-
-    let identities = config.state_directory.as_deref().map(identity::Store::new);
-    let sources = Sources { now: Arc::new(SystemTime::now), chance: Arc::new(chance) };
-    let keeper = Keeper::new(identity::Config::default(), sources, identities);
-    metrics.register(|registry| keeper.metrics().register(registry));
-    let client = CertificateClient::new(channel.clone(), Arc::new(token), config.certificate_lifetime);
-
     let reporter = Reporter::new();
-    let refusals =
-        Refusals::new(config.proxy(), SystemTime::now(), config.refusals_max, Some(reporter.clone()));
-    let report = Report {
-        log: log.clone(),
-        refusals,
-        reporter: reporter.clone(),
-        metrics: report::Metrics::default(),
-        now: SystemTime::now,
-    };
-    metrics.register(|registry| report.metrics.register(registry));
-
+    let report = report(&config, &reporter, &metrics)?;
+    let log = report.log.clone();
+    let keeper = keeper(&config, &metrics);
     let (world, connections) = (World::default(), Connections::new(config.connections_max));
     let pool = Pool::new(config.pool.clone());
     let (swaps, swapped) = watch::channel(0);
+    let told = Told::default();
+    let channel = control::channel(&config.control_plane, told.clone()).map_err(RunError::Channel)?;
     let receive = Receive {
         world: world.clone(),
         keeper: keeper.clone(),
@@ -103,26 +86,18 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), RunError> {
         swaps,
         told,
     };
-    let store = config.state_directory.as_ref().map(|directory| directory.join("resources"));
+    let part = readiness.part("configuration", "it was not asked for yet");
+    let (token, bearer) = token(&config);
     let (on_demand, subscriber) = Subscriber::new(
-        subscribe::Config::new(announcement(&config), store, chance),
+        subscription(&config),
         channel.clone(),
         bearer.clone(),
         Box::new(receive),
-        readiness.part("configuration", "it was not asked for yet"),
+        part,
         drain.watch(),
     );
-    let upward_config = UpwardConfig {
-        run: format!("{:016x}", chance()),
-        backoff: backoff::Config {
-            first: std::time::Duration::from_millis(100),
-            most: std::time::Duration::from_secs(5),
-        },
-        chance,
-        now: SystemTime::now,
-    };
-    let upward = Upward::new(upward_config, reporter, channel, bearer);
-
+    let upward = Upward::new(upward(), reporter, channel.clone(), bearer);
+    let client = CertificateClient::new(channel, Arc::new(token), config.certificate_lifetime);
     let node = Arc::new(Node {
         outbound: config.outbound.clone(),
         inbound: config.inbound.clone(),
@@ -139,16 +114,14 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), RunError> {
         chance,
         now: SystemTime::now,
     });
-    serve_pages(&config, &node, &keeper, &readiness, &metrics, &drain)?;
+    serve_pages(&config, &node, &readiness, &metrics, &drain)?;
     let listening = readiness.part("listeners", "no checkpoint yet");
+    let issuing = drain.watch();
     let tasks = [
         tokio::spawn(subscriber.run()),
         tokio::spawn(upward.run()),
-        tokio::spawn({
-            let (keeper, watch) = (keeper.clone(), drain.watch());
-            async move { keeper.run(client, watch).await }
-        }),
-        tokio::spawn(follow_certificates(keeper, connections.clone())),
+        tokio::spawn(follow_certificates(keeper.clone(), connections.clone())),
+        tokio::spawn(async move { keeper.run(client, issuing).await }),
         tokio::spawn(stations::keep(node.clone(), config.hbone_bind_port, swapped, listening)),
         tokio::spawn(close_at_end(connections, drain.watch())),
     ];
@@ -156,6 +129,51 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), RunError> {
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
     log.flush().await;
     Ok(())
+}
+
+fn report(config: &Config, reporter: &Reporter, metrics: &Metrics) -> Result<Report, RunError> {
+    let log = AccessLog::start(&config.access_log).map_err(RunError::AccessLog)?;
+    let counted = report::Metrics::default();
+    metrics.register(|registry| {
+        log.metrics().register(registry);
+        counted.register(registry);
+    });
+    let reporter = reporter.clone();
+    let (most, told) = (config.refusals_max, Some(reporter.clone()));
+    let refusals = Refusals::new(config.proxy(), SystemTime::now(), most, told);
+    Ok(Report { log, refusals, reporter, metrics: counted, now: SystemTime::now })
+}
+
+fn keeper(config: &Config, metrics: &Metrics) -> Keeper {
+    let store = config.state_directory.as_deref().map(identity::Store::new);
+    let sources = Sources { now: Arc::new(SystemTime::now), chance: Arc::new(chance) };
+    let keeper = Keeper::new(identity::Config::default(), sources, store);
+    metrics.register(|registry| keeper.metrics().register(registry));
+    keeper
+}
+
+/// What proves the node: for certificates, and for everything else.
+fn token(config: &Config) -> (TokenFile, Bearer) {
+    let token = TokenFile(config.token_file.clone());
+    let of = token.clone();
+    (token, Arc::new(move || of.token().map_err(|error| error.to_string())))
+}
+
+fn subscription(config: &Config) -> subscribe::Config {
+    let announcement = Announcement {
+        node_id: config.proxy(),
+        cluster: config.cluster.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        capabilities: CAPABILITIES.into_iter().map(str::to_owned).collect(),
+        seen_as_of: None,
+    };
+    let store = config.state_directory.as_ref().map(|directory| directory.join("resources"));
+    subscribe::Config::new(announcement, store, chance)
+}
+
+fn upward() -> UpwardConfig {
+    let backoff = backoff::Config { first: Duration::from_millis(100), most: Duration::from_secs(5) };
+    UpwardConfig { run: format!("{:016x}", chance()), backoff, chance, now: SystemTime::now }
 }
 
 /// Waits until the program is to end, and ends it in order: no new connections, GOAWAY, what runs, the rest.
@@ -169,20 +187,9 @@ async fn end(config: &Config, node: &Node, drain: &Drain) {
     goodbye.abort();
 }
 
-fn announcement(config: &Config) -> Announcement {
-    Announcement {
-        node_id: config.proxy(),
-        cluster: config.cluster.to_string(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        capabilities: CAPABILITIES.into_iter().map(str::to_owned).collect(),
-        seen_as_of: None,
-    }
-}
-
 fn serve_pages(
     config: &Config,
     node: &Arc<Node>,
-    keeper: &Keeper,
     readiness: &Readiness,
     metrics: &Metrics,
     drain: &Drain,
@@ -191,7 +198,7 @@ fn serve_pages(
         return Err(RunError::AdminAddress(address));
     }
     let pages = [
-        (config.admin, pages::admin(node, keeper, readiness, metrics)),
+        (config.admin, pages::admin(node, readiness, metrics)),
         (config.metrics, Admin::new().metrics(metrics.clone())),
         (config.ready, Admin::new().readiness(readiness.clone())),
     ];

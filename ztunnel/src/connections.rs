@@ -9,7 +9,6 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     sync::Arc,
-    time::SystemTime,
 };
 
 use mesh::{
@@ -276,11 +275,6 @@ impl Drop for Guard {
     fn drop(&mut self) {
         self.connections.open.lock().entries.remove(&self.id);
     }
-}
-
-/// Seconds since the Unix epoch.
-pub(crate) fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

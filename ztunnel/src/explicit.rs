@@ -4,6 +4,7 @@
 //! names a uid, the process at the other end must have it. The parsing is in `socks`, `http` and `body`, pure.
 
 mod body;
+pub(crate) mod config;
 mod exchange;
 mod http;
 mod inbox;
@@ -27,22 +28,8 @@ use crate::{
     outbound::{self, Failed, Made},
     report::{Outcome, Party, Record, denied},
 };
+pub use config::Config;
 use inbox::{Inbox, InboxError};
-
-/// How explicit proxies are served.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// How long a client has to say what it wants.
-    pub head_timeout: Duration,
-    /// Connections at once, over all workloads of the node.
-    pub connections_max: usize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { head_timeout: Duration::from_secs(10), connections_max: 16 * 1024 }
-    }
-}
 
 /// Bytes of a refused client that are still read.
 const LINGER_BYTES_MAX: usize = 256 * 1024;
@@ -231,7 +218,7 @@ fn gone(node: &Node, made: Made) {
     stream.reset();
     let cause = std::io::ErrorKind::BrokenPipe.into();
     let end = transport::relay::End::Failed { side: transport::relay::Side::First, cause };
-    outbound::finish(node, &guard, &record, &transport::Relayed { sent: 0, received: 0, end });
+    node.finish(&guard, &record, &transport::Relayed { sent: 0, received: 0, end });
 }
 
 /// Reports a refusal before anything was asked for.

@@ -1,9 +1,10 @@
 //! A stream that arrives in a tunnel for a workload of this node: terminate, admit, judge, deliver, relay, report.
 
+pub(crate) mod config;
 mod deliver;
 mod judge;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use mesh::{
     Caller, Denial, Reason,
@@ -12,41 +13,18 @@ use mesh::{
 };
 use transport::{
     Socket,
-    hbone::{Connect, Limits, RefusalStatus, ResponseHead, Terminated},
+    hbone::{Connect, RefusalStatus, ResponseHead, Terminated},
     relay::{self, Options},
 };
 
 use crate::{
-    connections::{Direction, View, seconds},
+    connections::{Direction, View},
     node::Node,
-    outbound::finish,
+    peer::seconds,
     report::{Outcome, Party, Record, denied},
 };
+pub use config::Config;
 use judge::{Granted, Request};
-
-/// How tunnels and their streams are served.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Bounds of each tunnel.
-    pub limits: Limits,
-    /// Tunnels at once, and connections that become some.
-    pub tunnels_max: usize,
-    /// How long the application has to accept.
-    pub deliver_timeout: Duration,
-    /// Ends a connection on which nothing moves for so long.
-    pub idle_timeout: Option<Duration>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            tunnels_max: 4096,
-            deliver_timeout: Duration::from_secs(5),
-            idle_timeout: None,
-        }
-    }
-}
 
 /// Serves a connection at a workload's tunnel address until it ends.
 pub(crate) async fn serve(node: Arc<Node>, workload: WorkloadUid, socket: Socket) {
@@ -143,14 +121,14 @@ async fn stream(node: &Node, workload: &WorkloadUid, mut connect: Connect, mut r
         Ok(application) => application,
         Err(denial) => return refuse(node, &record, connect, denial),
     };
-    let baggage = record.destination.workload.as_ref().map(|it| crate::outbound::baggage(it));
+    let baggage = record.destination.workload.as_ref().map(|it| crate::say::baggage(it));
     let Ok(stream) = connect.accept(ResponseHead { baggage }) else {
         return node.report.ended(&record, &Outcome::Gone);
     };
     node.report.opened(&record);
     let options = Options { idle_timeout: node.inbound.idle_timeout, counts: guard.counts.clone() };
     let relayed = relay::relay(stream, application, guard.closed(), &options).await;
-    finish(node, &guard, &record, &relayed);
+    node.finish(&guard, &record, &relayed);
 }
 
 fn describe(record: &mut Record, granted: &Granted) {

@@ -13,8 +13,10 @@ mod inbound;
 mod node;
 mod outbound;
 mod pages;
+mod peer;
 mod receive;
 mod report;
+mod say;
 mod stations;
 mod world;
 

@@ -9,16 +9,23 @@ use identity::Keeper;
 use mesh::{Denial, Identity, Reason};
 use runtime::DrainWatch;
 use tokio::time::timeout;
-use transport::{Credential, Pool, drain::Tunnels};
+use transport::{Credential, Pool, drain::Tunnels, relay::Relayed};
 use wire::subscribe::OnDemand;
 
-use crate::{connections::Connections, explicit, inbound, outbound, report::Report, world::World};
+use crate::{
+    connections::{Connections, Guard},
+    explicit::config::Config as ExplicitConfig,
+    inbound::config::Config as InboundConfig,
+    outbound::config::Config as OutboundConfig,
+    report::{Outcome, Record, Report},
+    world::World,
+};
 
 /// One node proxy, while it serves.
 pub(crate) struct Node {
-    pub(crate) outbound: outbound::Config,
-    pub(crate) inbound: inbound::Config,
-    pub(crate) explicit: explicit::Config,
+    pub(crate) outbound: OutboundConfig,
+    pub(crate) inbound: InboundConfig,
+    pub(crate) explicit: ExplicitConfig,
     pub(crate) world: World,
     pub(crate) connections: Connections,
     pub(crate) keeper: Keeper,
@@ -42,6 +49,29 @@ impl Node {
             Err(_) => {
                 Err(none(format!("no certificate of {identity} came within {:?}", self.certificate_timeout)))
             }
+        }
+    }
+
+    /// Reports how a relay ended.
+    pub(crate) fn finish(&self, guard: &Guard, record: &Record, relayed: &Relayed) {
+        match guard.why() {
+            Some(why) => {
+                let refusal = self.report.refuse(record, no_longer(why));
+                self.report.ended(record, &Outcome::Withdrawn(relayed, &refusal));
+            }
+            None => self.report.ended(record, &Outcome::Relayed(relayed)),
+        }
+    }
+}
+
+/// A connection was open, and this now refuses it.
+fn no_longer(why: Denial) -> Denial {
+    match why.reason {
+        Reason::CertificateEnded | Reason::Revoked | Reason::Draining => why,
+        reason => {
+            let detail = why.detail.as_deref().unwrap_or_default();
+            let detail = Some(format!("{reason}: {detail}").into());
+            Denial { reason: Reason::NoLongerAllowed, detail, ..why }
         }
     }
 }

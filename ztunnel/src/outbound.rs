@@ -1,11 +1,10 @@
 //! A connection that a workload of this node opens: register, load, decide, dial, relay, report.
 
 mod attempt;
-mod say;
+pub(crate) mod config;
+mod failure;
 
-pub(crate) use say::baggage;
-
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use mesh::{
     Denial, Reason,
@@ -17,44 +16,20 @@ use mesh::{
 };
 use tokio::time::timeout;
 use transport::{
-    Credentials as _, Stream, VerifiedPeer,
-    relay::{self, Options, Relayed},
+    Credentials as _, Stream,
+    relay::{self, Options},
 };
 use wire::{Want, report::Refusal};
 
 use crate::{
-    connections::{Direction, Guard, Uses, View, seconds},
+    connections::{Direction, Guard, Uses, View},
     node::Node,
+    peer::{seconds, tls_peer},
     report::{Outcome, Party, Record},
 };
 use attempt::Attempt;
-
-/// How outbound connections are made.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Endpoints that are tried for one connection.
-    pub attempts_max: u8,
-    /// How long the control plane has to say what a name or address is.
-    pub ask_timeout: Duration,
-    /// How long a resolver has for a name outside the mesh.
-    pub resolve_timeout: Duration,
-    /// How long a destination outside the mesh has to accept.
-    pub connect_timeout: Duration,
-    /// Ends a connection on which nothing moves for so long.
-    pub idle_timeout: Option<Duration>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            attempts_max: 3,
-            ask_timeout: Duration::from_secs(5),
-            resolve_timeout: Duration::from_secs(5),
-            connect_timeout: Duration::from_secs(10),
-            idle_timeout: None,
-        }
-    }
-}
+pub use config::Config;
+use failure::Failure;
 
 /// How often the control plane is asked for one connection: for a name, and for the address that it has.
 const ASKS_MAX: u8 = 2;
@@ -82,19 +57,13 @@ pub(crate) enum Failed {
     },
 }
 
-/// Why an attempt failed: ours to tell, or told by the other end.
-pub(super) enum Failure {
-    Denied(Denial),
-    There { status: u16, denied: Arc<str> },
-}
-
 /// Makes a connection for a workload of this node.
 pub(crate) async fn make(node: &Node, source: &WorkloadUid, to: Destination) -> Result<Made, Failed> {
     let mut record = Record::new(Direction::Outbound, asked(&to));
     let failure = match node.world.load().snapshot.workload(source).cloned() {
         Some(workload) => {
             record.source = Party::of(&workload);
-            record.trace = Some(say::trace((node.chance)(), (node.chance)()).into());
+            record.trace = Some(crate::say::trace((node.chance)(), (node.chance)()).into());
             match begin(node, &workload, to, &mut record).await {
                 Ok((stream, guard)) => {
                     node.report.opened(&record);
@@ -272,11 +241,6 @@ fn uses(snapshot: &Snapshot, source: &WorkloadUid, plain: bool, peers: &[TlsPeer
     Ok(Uses { workloads: vec![source.clone()], sets: Vec::new(), identities, again: Arc::new(again) })
 }
 
-/// A proven peer, as decisions know it.
-pub(crate) fn tls_peer(peer: &VerifiedPeer) -> TlsPeer {
-    TlsPeer { identity: peer.identity.clone(), not_before: seconds(peer.not_before) }
-}
-
 fn asked(to: &Destination) -> String {
     match to {
         Destination::Address(address) => address.to_string(),
@@ -293,34 +257,11 @@ impl Made {
         let Self { stream, guard, record } = self;
         let options = Options { idle_timeout: node.outbound.idle_timeout, counts: guard.counts.clone() };
         let relayed = relay::relay(application, stream, guard.closed(), &options).await;
-        finish(node, &guard, &record, &relayed);
+        node.finish(&guard, &record, &relayed);
     }
 
     /// The parts, for who relays in its own way; it ends with [`finish`].
     pub(crate) fn into_parts(self) -> (Stream, Guard, Record) {
         (self.stream, self.guard, self.record)
-    }
-}
-
-/// Reports how a relay ended.
-pub(crate) fn finish(node: &Node, guard: &Guard, record: &Record, relayed: &Relayed) {
-    match guard.why() {
-        Some(why) => {
-            let refusal = node.report.refuse(record, no_longer(why));
-            node.report.ended(record, &Outcome::Withdrawn(relayed, &refusal));
-        }
-        None => node.report.ended(record, &Outcome::Relayed(relayed)),
-    }
-}
-
-/// A connection was open, and this now refuses it.
-pub(crate) fn no_longer(why: Denial) -> Denial {
-    match why.reason {
-        Reason::CertificateEnded | Reason::Revoked | Reason::Draining => why,
-        reason => {
-            let detail = why.detail.as_deref().unwrap_or_default();
-            let detail = Some(format!("{reason}: {detail}").into());
-            Denial { reason: Reason::NoLongerAllowed, detail, ..why }
-        }
     }
 }

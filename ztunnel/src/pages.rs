@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
-use identity::Keeper;
 use runtime::{Admin, Answer, DrainWatch, Metrics, Readiness};
 use serde_json::json;
 use transport::{Address, Listener};
@@ -11,8 +10,8 @@ use wire::report::RefusalId;
 use crate::node::Node;
 
 /// Everything: for those who run the node, at a loopback address.
-pub(crate) fn admin(node: &Arc<Node>, keeper: &Keeper, readiness: &Readiness, metrics: &Metrics) -> Admin {
-    let (of, certificates) = (node.clone(), keeper.clone());
+pub(crate) fn admin(node: &Arc<Node>, readiness: &Readiness, metrics: &Metrics) -> Admin {
+    let (of, certificates) = (node.clone(), node.keeper.clone());
     let admin = Admin::new()
         .readiness(readiness.clone())
         .metrics(metrics.clone())

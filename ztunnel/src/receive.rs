@@ -11,7 +11,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use identity::Keeper;
 use mesh::{
-    admission::{self, TlsPeer},
+    admission,
     resource::{Key, Kind},
     snapshot::{Change, NoExpressions, Rejected, Snapshot, Touched},
 };
@@ -23,11 +23,7 @@ use wire::{
     subscribe::{Batch, Receiver},
 };
 
-use crate::{
-    connections::{Connections, seconds},
-    control::Told,
-    world::World,
-};
+use crate::{connections::Connections, control::Told, peer::tls_peer, world::World};
 
 /// Applies batches to the world of a node.
 pub(crate) struct Receive {
@@ -74,10 +70,7 @@ impl Receive {
     /// Tunnels to peers that are not believed any more take no new streams.
     fn retire(&self, snapshot: &Snapshot, touched: &Touched) {
         if !touched.identities.is_empty() || !touched.trust_domains.is_empty() {
-            self.pool.retire_where(|_, peer| {
-                let peer = TlsPeer { identity: peer.identity.clone(), not_before: seconds(peer.not_before) };
-                admission::believed(snapshot, &peer).is_err()
-            });
+            self.pool.retire_where(|_, peer| admission::believed(snapshot, &tls_peer(peer)).is_err());
         }
         for workload in touched.workloads.iter().filter(|uid| snapshot.placement(uid).is_none()) {
             self.pool.retire_source(workload);

@@ -218,6 +218,16 @@ async fn traffic_goes_on_without_the_control_plane_across_a_restart() {
     let mut client = first(&cluster).await;
     let stored = cluster.directory.path().join("node-1/state/resources");
     eventually("the configuration is stored", async || stored.exists()).await;
+    // The file is whole or the one before it: it is replaced by name.
+    let identities = cluster.directory.path().join("node-1/state");
+    eventually("the identities are stored", async || {
+        let files = std::fs::read_dir(&identities).into_iter().flatten().flatten();
+        let read = files.filter_map(|file| std::fs::read_to_string(file.path()).ok());
+        read.into_iter().any(|text| {
+            ["planner", "intern"].iter().all(|who| text.contains(&format!("{}\"", cluster.identity(who))))
+        })
+    })
+    .await;
     cluster.kill();
     assert_eq!(client.ask("a").await, "tools a");
     one.stop().await;

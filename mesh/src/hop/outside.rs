@@ -5,36 +5,37 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Hop, OWN_PORTS, Path, Wanted};
+use super::words::{Hop, OWN_PORTS, Wanted};
 use crate::{
     denial::{Denial, Reason},
     names::{Hostname, NetworkAddress},
-    resource::Egress,
+    resource::{Egress, Workload},
+    snapshot::Snapshot,
 };
 
 /// Longest name that DNS has (RFC 1035, section 2.3.4).
 const NAME_BYTES_MAX: usize = 253;
 
 /// Where a connection to an address goes that nobody we hold has.
-pub(super) fn address(path: &Path<'_>, address: SocketAddr) -> Result<Hop, Denial> {
-    let network = &path.source.network;
+pub(super) fn address(snapshot: &Snapshot, source: &Workload, address: SocketAddr) -> Result<Hop, Denial> {
+    let network = &source.network;
     let within = |ranges: &crate::resource::MeshRanges| {
         ranges.addresses.iter().any(|range| range.contains(&address.ip()))
     };
-    let Some(ours) = path.snapshot.ranges().find(|ranges| ranges.network == *network) else {
+    let Some(ours) = snapshot.ranges().find(|ranges| ranges.network == *network) else {
         return Err(Denial::plain(
             Reason::ControlPlaneSilent,
             format!("the ranges of the network {network} are not held"),
         ));
     };
     if within(ours) {
-        if path.snapshot.is_absent_address(network, address.ip()) {
-            return direct(path, address);
+        if snapshot.is_absent_address(network, address.ip()) {
+            return direct(source, address);
         }
         let wanted = NetworkAddress { network: network.clone(), address: address.ip() };
         return Ok(Hop::Ask(vec![Wanted::Address(wanted)]));
     }
-    if let Some(other) = path.snapshot.ranges().find(|ranges| within(ranges)) {
+    if let Some(other) = snapshot.ranges().find(|ranges| within(ranges)) {
         return Err(Denial::plain(
             Reason::NoGateway,
             format!(
@@ -44,15 +45,15 @@ pub(super) fn address(path: &Path<'_>, address: SocketAddr) -> Result<Hop, Denia
             ),
         ));
     }
-    direct(path, address)
+    direct(source, address)
 }
 
 /// In plaintext, to what is known not to be in the mesh.
-pub(super) fn direct(path: &Path<'_>, address: SocketAddr) -> Result<Hop, Denial> {
-    if path.source.egress == Egress::Deny {
+pub(super) fn direct(source: &Workload, address: SocketAddr) -> Result<Hop, Denial> {
+    if source.egress == Egress::Deny {
         return Err(Denial::plain(
             Reason::EgressDenied,
-            format!("{address} is outside the mesh, and {} may reach nothing there", path.source.uid),
+            format!("{address} is outside the mesh, and {} may reach nothing there", source.uid),
         ));
     }
     let ip = address.ip();
@@ -79,7 +80,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn new(path: &Path<'_>, host: &Hostname) -> Result<Self, Denial> {
+    pub(super) fn new(snapshot: &Snapshot, source: &Workload, host: &Hostname) -> Result<Self, Denial> {
         let text = host.as_str().to_ascii_lowercase();
         let text = text.strip_suffix('.').unwrap_or(&text);
         let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
@@ -89,14 +90,14 @@ impl Names {
         if !is_name(text) {
             return Err(Denial::plain(Reason::Malformed, format!("{text:?} is no name")));
         }
-        let mut ranges = path.snapshot.ranges().peekable();
+        let mut ranges = snapshot.ranges().peekable();
         if ranges.peek().is_none() {
             return Err(Denial::plain(Reason::ControlPlaneSilent, "the suffixes of the mesh are not held"));
         }
         let suffixes: Vec<_> = ranges.flat_map(|ranges| &ranges.suffixes).collect();
         let inside = suffixes.iter().any(|suffix| is_under(text, suffix));
-        let here = path.snapshot.ranges().filter(|ranges| ranges.network == path.source.network);
-        let namespace = &path.source.namespace;
+        let here = snapshot.ranges().filter(|ranges| ranges.network == source.network);
+        let namespace = &source.namespace;
         let labels: Vec<_> = text.split('.').collect();
         let long = here
             .flat_map(|ranges| &ranges.suffixes)
@@ -120,23 +121,23 @@ impl Names {
     }
 
     /// Where a connection goes that means no service that we hold.
-    pub(super) fn elsewhere(self, path: &Path<'_>, port: u16) -> Result<Hop, Denial> {
+    pub(super) fn elsewhere(self, snapshot: &Snapshot, source: &Workload, port: u16) -> Result<Hop, Denial> {
         let asked = self.long.iter().chain(self.inside.then_some(&self.said));
         let unknown: Vec<_> = asked
-            .filter(|name| !path.snapshot.is_absent_name(name))
+            .filter(|name| !snapshot.is_absent_name(name))
             .map(|name| Wanted::Name(name.clone()))
             .collect();
         if !unknown.is_empty() {
             return Ok(Hop::Ask(unknown));
         }
-        match path.source.egress {
+        match source.egress {
             Egress::Allow => Ok(Hop::Resolve { host: self.said, port }),
             Egress::Deny if self.inside => {
                 Err(Denial::plain(Reason::UnknownDestination, format!("nothing serves {}", self.said)))
             }
             Egress::Deny => Err(Denial::plain(
                 Reason::EgressDenied,
-                format!("{} is outside the mesh, and {} may reach nothing there", self.said, path.source.uid),
+                format!("{} is outside the mesh, and {} may reach nothing there", self.said, source.uid),
             )),
         }
     }

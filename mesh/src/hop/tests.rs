@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
     fixtures::*,
+    names::NetworkAddress,
     resource::{Absence, Egress, Health, Resource, Scope},
 };
 

@@ -16,10 +16,7 @@ use transport::{
 };
 
 use super::body::Body;
-use crate::{
-    node::Node,
-    outbound::{Made, finish},
-};
+use crate::{node::Node, outbound::Made};
 
 /// Runs the exchange and reports it.
 pub(super) async fn run(node: &Node, made: Made, application: Stream, head: Vec<u8>, body: Body) {
@@ -45,7 +42,7 @@ pub(super) async fn run(node: &Node, made: Made, application: Stream, head: Vec<
         answers.reset();
     }
     let relayed = Relayed { sent: counts.sent.load(Relaxed), received: counts.received.load(Relaxed), end };
-    finish(node, &guard, &record, &relayed);
+    node.finish(&guard, &record, &relayed);
 }
 
 /// Sends the request. It ends only when something fails: the exchange ends with the answer.

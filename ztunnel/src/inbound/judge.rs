@@ -14,7 +14,7 @@ use mesh::{
 };
 use transport::hbone::{self, Connect, OriginField};
 
-use crate::{connections::Uses, outbound::tls_peer};
+use crate::{connections::Uses, peer::tls_peer};
 
 /// Why facts above layer 4 are not there.
 const NOT_READ: &str = "not read at layer 4";

@@ -6,7 +6,7 @@ use mesh::{hop::Authority, names::ServiceKey, resource::Workload};
 use transport::hbone::{self, ConnectRequest};
 
 /// A CONNECT of a workload.
-pub(super) fn request(
+pub(crate) fn request(
     source: &Workload,
     authority: &Authority,
     service: Option<&(ServiceKey, u16)>,
@@ -23,7 +23,7 @@ pub(super) fn request(
 }
 
 /// The same authority, as `transport` says it.
-pub(super) fn to_wire(authority: &Authority) -> hbone::Authority {
+pub(crate) fn to_wire(authority: &Authority) -> hbone::Authority {
     match authority {
         Authority::Address(address) => hbone::Authority::Address(*address),
         Authority::Name { host, port } => hbone::Authority::Name { host: host.clone(), port: *port },
@@ -58,6 +58,6 @@ pub(crate) fn baggage(workload: &Workload) -> String {
 }
 
 /// A W3C trace context, to find the lines of one connection at both ends. An all-zero id is none.
-pub(super) fn trace(one: u64, other: u64) -> String {
+pub(crate) fn trace(one: u64, other: u64) -> String {
     format!("00-{:016x}{:016x}-{:016x}-00", one | 1, other, one.rotate_left(17) | 1)
 }
