@@ -1,42 +1,25 @@
 //! The admin pages of a control plane: what is, as JSON for the command and for people.
 
 mod rows;
+mod shown;
 
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use api::Input;
-use arc_swap::ArcSwap;
-use identity::Keeper;
-use mesh::TrustDomain;
 use runtime::{Admin, Answer, DrainWatch, Query};
 use serde_json::{Value, json};
 use transport::Listener;
-use wire::publish::Publisher;
 
-use crate::{explain, links::Links, reports::Reports, status::Statuses, trust::Recording};
+use crate::explain;
+pub(crate) use shown::Shown;
 
 /// How far back refusals are shown where the question does not say, in seconds.
 const SINCE_DEFAULT: u64 = 600;
 
 /// A page of rows: where it is, what it shows, and how it is made.
 type Table = (&'static str, &'static str, fn(&Shown) -> Value);
-
-/// What the pages read.
-#[derive(Clone)]
-pub(crate) struct Shown {
-    pub(crate) publisher: Publisher,
-    pub(crate) statuses: Statuses,
-    pub(crate) reports: Reports,
-    pub(crate) links: Links,
-    pub(crate) recording: Recording,
-    pub(crate) problems: Arc<ArcSwap<Input>>,
-    pub(crate) keeper: Keeper,
-    pub(crate) cluster: String,
-    pub(crate) trust_domain: TrustDomain,
-}
 
 /// Serves the pages until the drain begins.
 pub(crate) async fn serve(listener: Listener, pages: Arc<Admin>, mut drain: DrainWatch) {

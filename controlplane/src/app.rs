@@ -7,16 +7,18 @@ mod world;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use anyhow::Context as _;
+use api::Input;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use identity::Keeper;
 use mesh::Identity;
-use runtime::{DrainWatch, Metrics, Readiness};
+use runtime::{Admin, DrainWatch, Metrics, Readiness};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tonic::service::Routes;
@@ -39,7 +41,7 @@ use crate::{
     serving::Serving,
     status::{self, Statuses},
     tokens::{Bearers, Tokens},
-    trust::{self, InProcess, Recording},
+    trust::{self, InProcess, Recording, Signer},
     watch as files,
 };
 use exporting::Readers;
@@ -54,9 +56,9 @@ const RUNNING_FILE: &str = "controlplane.json";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
     /// Its admin page.
-    pub admin: std::net::SocketAddr,
+    pub admin: SocketAddr,
     /// Where proxies connect.
-    pub address: std::net::SocketAddr,
+    pub address: SocketAddr,
     /// The cluster's name.
     pub cluster: String,
     /// The trust domain.
@@ -119,135 +121,180 @@ pub async fn run(config: Config, drain: DrainWatch) -> anyhow::Result<()> {
 
 async fn start(config: Config, drain: DrainWatch) -> anyhow::Result<ControlPlane> {
     runtime::sealed::private_directory(&config.state).context("cannot use the state directory")?;
-    let tokens = Tokens::open(&config.state.join("tokens"), trust::random)?;
-    let roll = Roll::default();
-    let bearers =
-        Bearers { tokens: tokens.clone(), roll: roll.clone(), trust_domain: config.trust_domain.clone() };
-    let root = trust::root(&config.state, &config.trust_domain)?;
-    let signer = trust::authority(root, bearers.clone(), roll.clone(), config.leaf_lifetime);
-    let own = trust::own_identity(&config.trust_domain)?;
-    let keeper = trust::keeper(&own, trust::believed(&signer, &config.trust_domain, &BTreeMap::new()));
-    let renewing = keeper.clone();
-    tokio::spawn({
-        let (issuer, drain) = (InProcess(Arc::clone(&signer)), drain.clone());
-        async move { renewing.run(issuer, drain).await }
-    });
-    let credential = tokio::time::timeout(OWN_CERTIFICATE_TIMEOUT, keeper.wait(&own)).await;
-    credential.context("the control plane's own certificate was not signed in time")??;
-
-    let recording = Recording::new(Arc::clone(&signer));
-    let serving = Serving::default();
-    let epoch: String = trust::random::<8>().iter().map(|byte| format!("{byte:02x}")).collect();
-    let publisher = Publisher::new(epoch, Arc::new(ClusterScopes), Arc::new(serving.clone()));
-    let exports = Exports::new();
-    let readers = Readers::default();
-    let reports = Reports::new(SystemTime::now());
-    let statuses = Statuses::open(&config.state);
-    let links = Links::new(&config.state, own.clone(), keeper.clone())?;
-    let watch_config =
-        files::Config { paths: config.files.clone(), accepted: Some(config.state.join("accepted")) };
-    let compiler: files::Compiler =
-        Arc::new(|text| expr::compile(text).map(|_| ()).map_err(|error| error.to_string()));
-    let watching = tokio::task::spawn_blocking(move || files::Watch::start(watch_config, compiler)).await??;
-    let (past_file, past) = PastFile::open(&config.state).context(
-        "what was remembered cannot be read; restore it from a backup, or start with a new state directory",
-    )?;
-    let (translator, _) = Translator::new(config.settings(), past);
-
-    let inputs = watching.inputs();
-    let mut world = World {
-        inputs,
-        _watching: watching,
-        translator,
-        past_file,
-        trust_domain: config.trust_domain.clone(),
-        tokens: tokens.clone(),
-        roll,
-        signer: Arc::clone(&signer),
-        keeper: keeper.clone(),
-        publisher: publisher.clone(),
-        exports: exports.clone(),
-        readers: readers.clone(),
-        links: links.clone(),
-        linked: BTreeMap::new(),
-        serving: serving.clone(),
-        served: BTreeSet::new(),
-        statuses: statuses.clone(),
-        problems: Arc::default(),
-        write_statuses: status::writer(statuses.clone(), publisher.clone(), serving.clone()),
-    };
-    let problems = Arc::clone(&world.problems);
+    let parts = Parts::make(&config, &drain).await?;
+    let mut world = parts.world(&config).await?;
     world.begin();
-
-    let listener = Listener::bind(&Address::Tcp(config.listen))
-        .with_context(|| format!("cannot listen at {}", config.listen))?;
-    let admin_listener = Listener::bind(&Address::Tcp(config.admin))
-        .with_context(|| format!("cannot listen at {}", config.admin))?;
-    let address = bound(&listener, config.listen);
-    let admin_address = bound(&admin_listener, config.admin);
-
-    let authenticate: Arc<dyn wire::Authenticate> = Arc::new(bearers);
-    let grpc = Routes::new(publisher.service(Arc::clone(&authenticate)))
-        .add_service(recording.service())
-        .add_service(ReportsService::server(authenticate, Arc::new(reports.clone())))
-        .add_service(exports.service(Arc::new(readers)));
-    let bundle = Arc::clone(&signer);
-    let services = Services {
-        grpc,
-        bundle: Arc::new(move || trust::published_bundle(&bundle).encode().ok().map(Bytes::from)),
-    };
-    let tls = server_tls(&keeper, &own)?;
-    tokio::spawn(renew_tls(Arc::clone(&tls), keeper.clone(), own.clone()));
-    tokio::spawn(serve::serve(listener, move || ServerTls::clone(&tls.load()), services, drain.clone()));
-
+    let problems = Arc::clone(&world.problems);
+    let address = parts.serve_proxies(&config, &drain)?;
     let readiness = Readiness::new();
     readiness.part("world", "reading").ready();
-    let metrics = Metrics::new("controlplane", env!("CARGO_PKG_VERSION"));
-    metrics.register(|registry| {
-        signer.metrics().register(registry);
-        keeper.metrics().register(registry);
-    });
-    let pages = admin::pages(admin::Shown {
-        publisher,
-        statuses,
-        reports,
-        links,
-        recording,
-        problems,
-        keeper,
-        cluster: config.cluster.clone(),
-        trust_domain: config.trust_domain.clone(),
-    })
-    .readiness(readiness.clone())
-    .metrics(metrics.clone());
-    tokio::spawn(admin::serve(admin_listener, Arc::new(pages), drain.clone()));
-    for (at, pages) in [
-        (config.metrics, runtime::Admin::new().metrics(metrics)),
-        (config.ready, runtime::Admin::new().readiness(readiness.clone())),
-    ] {
-        if let Some(at) = at {
-            let listener =
-                Listener::bind(&Address::Tcp(at)).with_context(|| format!("cannot listen at {at}"))?;
-            tokio::spawn(admin::serve(listener, Arc::new(pages), drain.clone()));
-        }
-    }
-
+    let admin = parts.serve_pages(&config, problems, &readiness, &drain)?;
     let running = Running {
-        admin: admin_address,
+        admin,
         address,
         cluster: config.cluster.clone(),
         trust_domain: config.trust_domain.to_string(),
     };
     write_running(&config.state, &running)?;
-    tracing::info!(%address, admin = %admin_address, cluster = config.cluster, "the control plane serves");
-    Ok(ControlPlane { running, tokens, readiness, world, drain })
+    tracing::info!(%address, %admin, cluster = config.cluster, "the control plane serves");
+    Ok(ControlPlane { running, tokens: parts.bearers.tokens, readiness, world, drain })
 }
 
-fn bound(listener: &Listener, asked: std::net::SocketAddr) -> std::net::SocketAddr {
-    match listener.address() {
-        Address::Tcp(address) => *address,
-        Address::Unix(_) => asked,
+/// What the rooms of a control plane share.
+struct Parts {
+    bearers: Bearers,
+    own: Identity,
+    signer: Arc<Signer>,
+    keeper: Keeper,
+    recording: Recording,
+    serving: Serving,
+    publisher: Publisher,
+    exports: Exports,
+    readers: Readers,
+    reports: Reports,
+    statuses: Statuses,
+    links: Links,
+}
+
+impl Parts {
+    /// Opens the state, and has the control plane's own certificate signed.
+    async fn make(config: &Config, drain: &DrainWatch) -> anyhow::Result<Self> {
+        let bearers = Bearers {
+            tokens: Tokens::open(&config.state.join("tokens"), trust::random)?,
+            roll: Roll::default(),
+            trust_domain: config.trust_domain.clone(),
+        };
+        let root = trust::root(&config.state, &config.trust_domain)?;
+        let signer = trust::authority(root, bearers.clone(), bearers.roll.clone(), config.leaf_lifetime);
+        let own = trust::own_identity(&config.trust_domain)?;
+        let keeper = trust::keeper(&own, trust::believed(&signer, &config.trust_domain, &BTreeMap::new()));
+        let (renewing, issuer, watch) = (keeper.clone(), InProcess(Arc::clone(&signer)), drain.clone());
+        tokio::spawn(async move { renewing.run(issuer, watch).await });
+        let credential = tokio::time::timeout(OWN_CERTIFICATE_TIMEOUT, keeper.wait(&own)).await;
+        credential.context("the control plane's own certificate was not signed in time")??;
+        let serving = Serving::default();
+        let epoch: String = trust::random::<8>().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self {
+            links: Links::new(&config.state, own.clone(), keeper.clone())?,
+            publisher: Publisher::new(epoch, Arc::new(ClusterScopes), Arc::new(serving.clone())),
+            recording: Recording::new(Arc::clone(&signer)),
+            exports: Exports::new(),
+            readers: Readers::default(),
+            reports: Reports::new(SystemTime::now()),
+            statuses: Statuses::open(&config.state),
+            bearers,
+            own,
+            signer,
+            keeper,
+            serving,
+        })
     }
+
+    /// Begins to watch the files; the World holds nothing yet but its past.
+    async fn world(&self, config: &Config) -> anyhow::Result<World> {
+        let watch_config =
+            files::Config { paths: config.files.clone(), accepted: Some(config.state.join("accepted")) };
+        let compiler: files::Compiler =
+            Arc::new(|text| expr::compile(text).map(|_| ()).map_err(|error| error.to_string()));
+        let watching =
+            tokio::task::spawn_blocking(move || files::Watch::start(watch_config, compiler)).await??;
+        let (past_file, past) = PastFile::open(&config.state).context(
+            "what was remembered cannot be read; restore it from a backup, or start with a new state directory",
+        )?;
+        let (translator, _) = Translator::new(config.settings(), past);
+        Ok(World {
+            inputs: watching.inputs(),
+            _watching: watching,
+            translator,
+            past_file,
+            trust_domain: config.trust_domain.clone(),
+            tokens: self.bearers.tokens.clone(),
+            roll: self.bearers.roll.clone(),
+            signer: Arc::clone(&self.signer),
+            keeper: self.keeper.clone(),
+            publisher: self.publisher.clone(),
+            exports: self.exports.clone(),
+            readers: self.readers.clone(),
+            links: self.links.clone(),
+            linked: BTreeMap::new(),
+            serving: self.serving.clone(),
+            served: BTreeSet::new(),
+            statuses: self.statuses.clone(),
+            problems: Arc::default(),
+            write_statuses: status::writer(
+                self.statuses.clone(),
+                self.publisher.clone(),
+                self.serving.clone(),
+            ),
+        })
+    }
+
+    /// Serves the one port for proxies and linked clusters.
+    fn serve_proxies(&self, config: &Config, drain: &DrainWatch) -> anyhow::Result<SocketAddr> {
+        let (listener, address) = listen(config.listen)?;
+        let authenticate: Arc<dyn wire::Authenticate> = Arc::new(self.bearers.clone());
+        let grpc = Routes::new(self.publisher.service(Arc::clone(&authenticate)))
+            .add_service(self.recording.service())
+            .add_service(ReportsService::server(authenticate, Arc::new(self.reports.clone())))
+            .add_service(self.exports.service(Arc::new(self.readers.clone())));
+        let signer = Arc::clone(&self.signer);
+        let services = Services {
+            grpc,
+            bundle: Arc::new(move || trust::published_bundle(&signer).encode().ok().map(Bytes::from)),
+        };
+        let tls = server_tls(&self.keeper, &self.own)?;
+        tokio::spawn(renew_tls(Arc::clone(&tls), self.keeper.clone(), self.own.clone()));
+        tokio::spawn(serve::serve(listener, move || ServerTls::clone(&tls.load()), services, drain.clone()));
+        Ok(address)
+    }
+
+    /// Serves the pages, and readiness and metrics also by themselves.
+    fn serve_pages(
+        &self,
+        config: &Config,
+        problems: Arc<ArcSwap<Input>>,
+        readiness: &Readiness,
+        drain: &DrainWatch,
+    ) -> anyhow::Result<SocketAddr> {
+        let metrics = Metrics::new("controlplane", env!("CARGO_PKG_VERSION"));
+        metrics.register(|registry| {
+            self.signer.metrics().register(registry);
+            self.keeper.metrics().register(registry);
+        });
+        let pages = admin::pages(admin::Shown {
+            publisher: self.publisher.clone(),
+            statuses: self.statuses.clone(),
+            reports: self.reports.clone(),
+            links: self.links.clone(),
+            recording: self.recording.clone(),
+            problems,
+            keeper: self.keeper.clone(),
+            cluster: config.cluster.clone(),
+            trust_domain: config.trust_domain.clone(),
+        });
+        let pages = pages.readiness(readiness.clone()).metrics(metrics.clone());
+        let (listener, address) = listen(config.admin)?;
+        tokio::spawn(admin::serve(listener, Arc::new(pages), drain.clone()));
+        for (at, pages) in [
+            (config.metrics, Admin::new().metrics(metrics)),
+            (config.ready, Admin::new().readiness(readiness.clone())),
+        ] {
+            if let Some(at) = at {
+                tokio::spawn(admin::serve(listen(at)?.0, Arc::new(pages), drain.clone()));
+            }
+        }
+        Ok(address)
+    }
+}
+
+/// Listens, and says where: port 0 becomes one that is free.
+fn listen(at: SocketAddr) -> anyhow::Result<(Listener, SocketAddr)> {
+    let listener = Listener::bind(&Address::Tcp(at)).with_context(|| format!("cannot listen at {at}"))?;
+    let address = match listener.address() {
+        Address::Tcp(address) => *address,
+        Address::Unix(_) => at,
+    };
+    Ok((listener, address))
 }
 
 /// Written whole beside its place, so that nobody reads half of it.

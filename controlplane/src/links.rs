@@ -8,6 +8,7 @@
 mod bundle;
 mod follow;
 mod kept;
+mod shared;
 
 use std::{
     collections::BTreeMap,
@@ -20,49 +21,14 @@ use base64::Engine as _;
 use identity::Keeper;
 use mesh::{Identity, TrustDomain};
 use parking_lot::Mutex;
-use serde::Serialize;
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::task::JoinHandle;
 use translate::{Edit, ExportedName, ExportedPort, ExportedService, Since};
-use transport::tls::SpkiPin;
 use wire::export::Exported;
 
 use follow::Link;
 use kept::Kept;
-
-/// What a link says, parsed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Plan {
-    trust_domain: TrustDomain,
-    endpoint: http::Uri,
-    pin: SpkiPin,
-    control_plane: String,
-    identity: Identity,
-}
-
-impl Plan {
-    fn of(spec: &ClusterLinkSpec) -> Result<Self, String> {
-        let text = |error: &dyn std::fmt::Display| error.to_string();
-        Ok(Self {
-            trust_domain: spec.trust_domain.as_str().parse().map_err(|error| text(&error))?,
-            endpoint: spec.bundle.endpoint.as_str().parse().map_err(|error| text(&error))?,
-            pin: spec.bundle.pin.as_str().parse().map_err(|error| text(&error))?,
-            control_plane: spec.control_plane.address.as_str().to_owned(),
-            identity: spec.control_plane.identity.as_str().parse().map_err(|error| text(&error))?,
-        })
-    }
-}
-
-/// What is known of one link, for people.
-#[derive(Debug, Clone, Default, Serialize)]
-pub(crate) struct LinkRow {
-    name: String,
-    trust_domain: String,
-    roots: usize,
-    bundle_fetched: Option<String>,
-    connected: bool,
-    services: usize,
-    problem: Option<String>,
-}
+pub(crate) use shared::LinkRow;
+use shared::{Plan, Shared};
 
 /// Every link. Clones share them.
 #[derive(Clone)]
@@ -72,20 +38,6 @@ pub(crate) struct Links {
     keeper: Keeper,
     shared: Arc<Shared>,
     tasks: Arc<Mutex<BTreeMap<String, Task>>>,
-}
-
-#[derive(Default)]
-struct Shared {
-    /// What each link told, until the World has taken it.
-    told: Mutex<Told>,
-    rows: Mutex<BTreeMap<String, LinkRow>>,
-    changed: Notify,
-}
-
-#[derive(Default)]
-struct Told {
-    bundles: BTreeMap<TrustDomain, authority::Bundle>,
-    exports: BTreeMap<String, (TrustDomain, Vec<Exported>)>,
 }
 
 struct Task {

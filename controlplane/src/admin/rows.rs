@@ -10,7 +10,7 @@ use mesh::{
 use serde_json::{Value, json};
 use wire::publish::Table;
 
-use super::Shown;
+use super::shown::Shown;
 
 fn of_kind<T>(shown: &Shown, kind: Kind, row: impl Fn(&Table, &Key, &Resource) -> Option<T>) -> Vec<T> {
     shown

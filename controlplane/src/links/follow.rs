@@ -16,7 +16,11 @@ use transport::{
 };
 use wire::export::{Exported, ImportReceiver, Imports, ImportsConfig};
 
-use super::{LinkRow, Plan, Shared, bundle, kept::Kept};
+use super::{
+    bundle,
+    kept::Kept,
+    shared::{LinkRow, Plan, Shared},
+};
 
 /// Time for connecting to another control plane.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

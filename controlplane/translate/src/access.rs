@@ -9,7 +9,10 @@ use api::{
 };
 use mesh::resource::{PolicyRef, Stage, StageKind};
 
-use crate::{names, reader::Reader, world::created};
+use crate::{
+    names::{self, created},
+    reader::Reader,
+};
 
 /// An access policy, accepted or standing in as a denial of its targets.
 pub(crate) struct Access<'w> {

@@ -16,6 +16,7 @@ use crate::{
     exports::ExportedName,
     names,
     reader::Reader,
+    references::BackendReference,
     status::Fault,
 };
 
@@ -248,27 +249,6 @@ fn to_service<'w>(
 pub(crate) struct Backend {
     pub(crate) target: BackendTarget,
     pub(crate) name: Name,
-}
-
-/// A reference to a backend, from an object of some kind and namespace.
-pub(crate) struct BackendReference<'a> {
-    pub(crate) group: &'a str,
-    pub(crate) kind: &'a str,
-    pub(crate) namespace: &'a str,
-    pub(crate) name: &'a str,
-    pub(crate) port: Option<u16>,
-}
-
-impl BackendReference<'_> {
-    /// The Service or AgentBackend that it names, whether it is there or not.
-    pub(crate) fn thing(&self) -> Option<Name> {
-        let kind = match (self.group, self.kind) {
-            ("", "Service") => Kind::Service,
-            (GROUP, "AgentBackend") => Kind::AgentBackend,
-            _ => return None,
-        };
-        Some(Name::new(kind, self.namespace, self.name))
-    }
 }
 
 /// Resolves a reference.

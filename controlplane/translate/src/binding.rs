@@ -11,54 +11,15 @@ use api::{
 use mesh::{identity::Identity, names::ServiceKey, resource::Binding};
 
 use crate::{
-    labels::{USE_WAYPOINT, USE_WAYPOINT_NAMESPACE},
+    labels::{AUTO_WAYPOINT, Label, USE_WAYPOINT},
     names,
     reader::Reader,
     status::Fault,
     world::Mark,
 };
 
-/// The name of a waypoint that is made for a namespace.
-pub(crate) const AUTO_WAYPOINT: &str = "waypoint";
 /// What a listener that accepts tunnels says as its protocol.
 pub(crate) const TUNNEL_PROTOCOL: &str = "HBONE";
-
-/// What the labels of one object ask for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Label {
-    /// Nothing: what is above decides.
-    Absent,
-    /// No waypoint, whatever is above.
-    None,
-    /// This Gateway.
-    Gateway(Name),
-}
-
-impl Label {
-    /// Reads the labels of an object of a namespace.
-    pub(crate) fn of(labels: &Texts, namespace: &str) -> Self {
-        let elsewhere = labels.text(USE_WAYPOINT_NAMESPACE).unwrap_or(namespace);
-        match labels.text(USE_WAYPOINT) {
-            None | Some("") => Self::Absent,
-            Some("none") => Self::None,
-            Some("auto") => Self::Gateway(auto_waypoint(namespace)),
-            Some(name) => Self::Gateway(Name::new(Kind::Gateway, elsewhere, name)),
-        }
-    }
-
-    /// The Gateway that it names.
-    pub(crate) fn gateway(self) -> Option<Name> {
-        match self {
-            Self::Gateway(name) => Some(name),
-            Self::Absent | Self::None => None,
-        }
-    }
-}
-
-/// The waypoint that `auto` means in a namespace.
-pub(crate) fn auto_waypoint(namespace: &str) -> Name {
-    Name::new(Kind::Gateway, namespace, AUTO_WAYPOINT)
-}
 
 /// What a Gateway is for, by its class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use mesh::{
 use crate::{
     addresses::{Owner, Spot},
     exports::ExportedName,
-    vouchers,
+    references,
 };
 
 /// One thing that can be read of the world, whether it is there or not.
@@ -64,11 +64,11 @@ pub(crate) fn of_object(name: &Name, object: Option<&Object>) -> Vec<Fact> {
             );
         }
         Some(Object::HttpRoute(route)) => {
-            facts.extend(vouchers::references(name, route).filter_map(|to| to.thing()).map(Fact::LeadingTo));
+            facts.extend(references::of_route(name, route).filter_map(|to| to.thing()).map(Fact::LeadingTo));
         }
         Some(Object::AgentBackend(backend)) => {
             facts.extend(
-                vouchers::servers(name, &backend.spec).filter_map(|to| to.thing()).map(Fact::LeadingTo),
+                references::of_backend(name, &backend.spec).filter_map(|to| to.thing()).map(Fact::LeadingTo),
             );
         }
         _ => {}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::{Kind, Name};
+use api::{Kind, Name, Object};
 use mesh::{
     identity::Identity,
     names::{Hostname, ObjectName, ServiceKey, WorkloadUid},
@@ -62,4 +62,12 @@ pub(crate) fn identity(
 /// The text of a key, as workloads name the services that they serve.
 pub(crate) fn text(key: &ServiceKey) -> Arc<str> {
     key.to_string().into()
+}
+
+/// When an object was created, in the order that settles ties: those that do not say come last.
+pub(crate) fn created(object: &Object) -> (bool, String) {
+    match object.created() {
+        Some(at) => (false, at.to_owned()),
+        None => (true, String::new()),
+    }
 }

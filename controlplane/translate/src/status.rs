@@ -7,6 +7,9 @@ use std::sync::Arc;
 use api::Name;
 use serde::Serialize;
 
+/// The name under which we write statuses.
+pub(crate) const CONTROLLER: &str = api::status::CONTROLLER_NAME;
+
 /// The status of one object.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -211,4 +214,9 @@ impl Fault {
     pub(crate) fn new(reason: &'static str, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
     }
+}
+
+/// The first fault of several.
+pub(crate) fn first(faults: impl IntoIterator<Item = Option<Fault>>) -> Option<Fault> {
+    faults.into_iter().flatten().next()
 }

@@ -15,65 +15,21 @@ use std::{
 
 use api::{Kind, Name};
 use mesh::{
-    identity::{Identity, TrustDomain},
+    identity::Identity,
     resource::{Key, Resource},
 };
 
 use crate::{
     addresses::Owner,
     compute,
-    exports::ExportedService,
     facts::Fact,
+    labels,
+    made::{Computation, Exports, Made},
     reader::Reader,
     settings::Settings,
     status::Status,
     world::{Edit, Mark, Past, World},
 };
-
-/// One thing that is computed as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Computation {
-    /// The ranges of the mesh.
-    Ranges,
-    /// The bundle of a trust domain.
-    Bundle(TrustDomain),
-    /// The revocation of an identity.
-    Revocation(Identity),
-    /// What one object makes, and its status.
-    Object(Name),
-    /// The waypoint that is made for a namespace that says `auto`.
-    AutoWaypoint(Arc<str>),
-    /// A service that comes over links.
-    Import(Arc<str>, Arc<str>),
-    /// What is exported over a link.
-    Exports(Arc<str>),
-}
-
-/// What one computation made.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Made {
-    pub(crate) resources: BTreeMap<Key, Resource>,
-    pub(crate) status: Option<(Name, Status)>,
-    pub(crate) marks: BTreeSet<Mark>,
-    pub(crate) exports: Option<Exports>,
-}
-
-impl Made {
-    pub(crate) fn add(&mut self, resource: Resource) {
-        self.resources.insert(resource.key(), resource);
-    }
-}
-
-/// What is exported over one link.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exports {
-    /// The ClusterLink.
-    pub link: Arc<str>,
-    /// Whose control plane may read it.
-    pub reader: Identity,
-    /// The services.
-    pub services: Vec<ExportedService>,
-}
 
 /// Everything that is computed, whole.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -235,7 +191,7 @@ impl Translator {
     fn release(&mut self, computation: &Computation) {
         let owner = match computation {
             Computation::Object(name) => Owner::Object(name.clone()),
-            Computation::AutoWaypoint(namespace) => Owner::Object(crate::binding::auto_waypoint(namespace)),
+            Computation::AutoWaypoint(namespace) => Owner::Object(labels::auto_waypoint(namespace)),
             Computation::Import(namespace, name) => {
                 Owner::Import { namespace: namespace.clone(), name: name.clone() }
             }
@@ -249,8 +205,7 @@ impl Translator {
             Owner::Import { .. } => (computation.clone(), computation.clone()),
         };
         let other = if *computation == auto { object } else { auto };
-        let shared =
-            matches!(&owner, Owner::Object(name) if *name == crate::binding::auto_waypoint(&name.namespace));
+        let shared = matches!(&owner, Owner::Object(name) if *name == labels::auto_waypoint(&name.namespace));
         if shared && self.done.get(&other).is_some_and(|done| done.made != Made::default()) {
             return;
         }

@@ -20,6 +20,8 @@ use crate::{
     addresses::{Addresses, Claim, Owner, has_address},
     exports::{ExportedName, ExportedService},
     facts::{self, Fact},
+    labels,
+    names::created,
     settings::Settings,
 };
 
@@ -281,7 +283,7 @@ impl World {
     fn unmark(&mut self, name: &Name, new: Option<&Object>, changed: &mut BTreeSet<Fact>) {
         let Some(gateway) = self.marks.get(name) else { return };
         let wanted =
-            new.and_then(|object| crate::binding::Label::of(object.labels(), &name_space_of(name)).gateway());
+            new.and_then(|object| labels::Label::of(object.labels(), &name_space_of(name)).gateway());
         if wanted.as_ref() != Some(gateway) {
             self.marks.remove(name);
             changed.insert(Fact::Mark(name.clone()));
@@ -350,12 +352,4 @@ fn claim_of(object: &Object) -> Option<Claim> {
     };
     let address = text.parse().ok()?;
     Some(Claim { created: created(object), owner: object.name(), address })
-}
-
-/// When an object was created, in the order that settles ties: those that do not say come last.
-pub(crate) fn created(object: &Object) -> (bool, String) {
-    match object.created() {
-        Some(at) => (false, at.to_owned()),
-        None => (true, String::new()),
-    }
 }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use api::{Kind, Name, Resource as Object, backend::AgentBackendSpec};
+use api::{Name, Resource as Object, backend::AgentBackendSpec};
 use mesh::{
     names::{Hostname, ServiceKey},
     resource::{
@@ -18,14 +18,13 @@ use super::traffic;
 use crate::{
     access,
     addresses::Owner,
-    attach::{self, BackendReference},
-    binding::{Bound, Gateway},
-    names,
+    attach, backing,
+    made::Made,
+    names::{self, created},
     reader::Reader,
+    references::BackendReference,
     sets,
-    status::{ConditionKind, Conditions, Fault, Status},
-    translator::Made,
-    world::created,
+    status::{self, ConditionKind, Conditions, Fault, Status},
 };
 
 /// The port on which a backend's name is dialled.
@@ -33,60 +32,18 @@ const PORT: u16 = 80;
 /// The path of a server that says none.
 const MCP_PATH: &str = "/mcp";
 
-/// The Gateway that serves a backend: the one it names, else the waypoint of its namespace.
-pub(crate) fn gateway<'w>(
-    reader: &Reader<'w>,
-    name: &Name,
-    spec: &AgentBackendSpec,
-) -> Result<Gateway<'w>, Fault> {
-    let none = |message: String| Fault::new("NoGateway", message);
-    let gateway = match &spec.gateway_ref {
-        Some(to) => {
-            let namespace =
-                to.namespace.as_ref().map_or(name.namespace.as_str(), |namespace| namespace.as_str());
-            let gateway = Name::new(Kind::Gateway, namespace, to.name.as_str());
-            Gateway::find(reader, &gateway).map_err(|fault| none(fault.message))?
-        }
-        None => match Bound::of_namespace(reader, &name.namespace) {
-            Bound::Through { gateway, .. } => *gateway,
-            Bound::Pending { gateway, .. } | Bound::Missing { gateway, .. } => {
-                Gateway::find(reader, &gateway).map_err(|fault| none(fault.message))?
-            }
-            Bound::No => {
-                return Err(none(format!(
-                    "nobody serves it: say spec.gatewayRef, or label namespace {} strait.dev/use-waypoint",
-                    name.namespace
-                )));
-            }
-        },
-    };
-    if !gateway.accepts_tunnels() {
-        return Err(none(format!(
-            "{} accepts no tunnels, so nobody in the mesh could reach it",
-            gateway.name
-        )));
-    }
-    if !gateway.admits(reader, gateway.tunnel_listener(), &name.namespace) {
-        return Err(none(format!(
-            "the listeners of {} do not allow namespace {}",
-            gateway.name, name.namespace
-        )));
-    }
-    Ok(gateway)
-}
-
 pub(super) fn compute(reader: &Reader<'_>, name: &Name, object: &Object<AgentBackendSpec>) -> Made {
     let conditions = Conditions::of(object.metadata.generation);
     let spec = &object.spec;
     let mut made = Made::default();
-    let gateway = gateway(reader, name, spec);
+    let gateway = backing::gateway(reader, name, spec);
     let rival = hostname_conflict(reader, name, spec);
     let servers = servers(reader, name, spec);
     let address = reader.address(&Owner::Object(name.clone()), None);
     let unserved = gateway.as_ref().err().cloned();
     let unresolved = servers.as_ref().err().cloned();
-    let accepted = super::first([rival.clone(), unserved.clone(), address.as_ref().err().cloned()]);
-    let broken = super::first([accepted.clone(), unresolved.clone()]);
+    let accepted = status::first([rival.clone(), unserved.clone(), address.as_ref().err().cloned()]);
+    let broken = status::first([accepted.clone(), unresolved.clone()]);
 
     let policies = access::within(reader, &name.namespace);
     let named: Vec<String> = spec
@@ -139,7 +96,7 @@ pub(super) fn compute(reader: &Reader<'_>, name: &Name, object: &Object<AgentBac
         gateway.as_ref().ok().filter(|gateway| !reader.serving(&gateway.name)).map(|gateway| {
             Fault::new("GatewayNotServing", format!("no proxy of {} is connected", gateway.name))
         });
-    let programmed = super::first([broken, silent]);
+    let programmed = status::first([broken, silent]);
     made.status = Some((
         name.clone(),
         Status {

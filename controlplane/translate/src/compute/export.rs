@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use api::{Kind, Name, core::Protocol as Transport};
 use mesh::{identity::Identity, resource::Health};
 
-use super::link::{self, Link};
 use crate::{
     binding::Bound,
     exports::{ExportedName, ExportedPort, ExportedService, SERVING_IDENTITIES_MAX, ServedBy},
+    link::{self, Link},
+    made::{Exports, Made},
     names, ports, protocol,
     reader::Reader,
-    status::{ConditionKind, Conditions, Fault, Status},
-    translator::{Exports, Made},
+    status::{self, ConditionKind, Conditions, Fault, Status},
 };
 
 pub(super) fn compute(reader: &Reader<'_>, name: &str) -> Made {
@@ -127,7 +127,7 @@ pub(super) fn status(reader: &Reader<'_>, name: &Name, generation: Option<i64>) 
         )
     });
     let goes: Vec<&str> = links.iter().map(|link| link.name.name.as_str()).collect();
-    let fault = super::first([accepted.clone(), nowhere]);
+    let fault = status::first([accepted.clone(), nowhere]);
     let told = vec![
         conditions.judge(ConditionKind::Accepted, accepted.as_ref(), "the Service exists"),
         conditions.judge(

@@ -7,22 +7,22 @@ use api::{
     gateway::{GatewayListener, GatewaySpec},
 };
 use mesh::resource::{
-    Admission, Balancing, Egress, HostPattern, Labels, Listener, ListenerRole, Locality, PolicySet,
+    Admission, Balancing, Binding, Egress, HostPattern, Labels, Listener, ListenerRole, Locality, PolicySet,
     PortMapping, Protocol, Reach, Resource, Service, ServicePort, Traffic, Workload, WorkloadPort,
 };
 
-use super::service::UNBOUND;
 use crate::{
     access,
     addresses::Owner,
     attach::{self, Place},
     binding::{self, Class, Gateway, TUNNEL_PROTOCOL},
+    labels,
+    made::Made,
     names,
     reader::Reader,
     sets,
     settings::TUNNEL_PORT,
     status::{ConditionKind, Conditions, Fault, ListenerStatus, Status, Truth},
-    translator::Made,
     vouchers,
 };
 
@@ -31,7 +31,7 @@ const AUTO_LISTENER: &str = "mesh";
 
 /// The waypoint that is made where something says `auto` and nobody wrote a Gateway of that name.
 pub(super) fn automatic(reader: &Reader<'_>, namespace: &str) -> Made {
-    let name = binding::auto_waypoint(namespace);
+    let name = labels::auto_waypoint(namespace);
     let written = reader.gateway(namespace, &name.name).is_some();
     if written || !binding::auto_wanted(reader, namespace) {
         return Made::default();
@@ -205,7 +205,7 @@ fn workload(reader: &Reader<'_>, gateway: &Gateway<'_>, address: std::net::Ipv4A
         aliases: names::aliases(&name.namespace, &name.name),
         addresses: Vec::new(),
         ports: BTreeMap::from([(TUNNEL_PORT, port)]),
-        binding: UNBOUND,
+        binding: Binding::None,
         balancing: Balancing::default(),
         exported_to: Default::default(),
         identities: vec![gateway.identity.clone()],

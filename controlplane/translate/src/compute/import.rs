@@ -16,15 +16,16 @@ use mesh::{
     },
 };
 
-use super::link::{self, Link};
 use crate::{
     access::{self, Part},
     addresses::Owner,
     exports::{ExportedName, ExportedService, clusterset_hostname},
-    labels, names,
+    labels,
+    link::{self, Link},
+    made::{Computation, Made},
+    names,
     reader::Reader,
     sets,
-    translator::{Computation, Made},
     world::World,
 };
 

@@ -17,13 +17,10 @@ mod workload;
 use api::{Admitted, Kind, Name, Object, admitted::Rejection};
 
 use crate::{
+    made::{Computation, Made},
     reader::Reader,
-    status::{ConditionKind, Conditions, Fault, Status, Truth},
-    translator::{Computation, Made},
+    status::{ConditionKind, Conditions, Status, Truth},
 };
-
-/// The name under which we write statuses.
-pub(crate) const CONTROLLER: &str = api::status::CONTROLLER_NAME;
 
 /// Runs one computation.
 pub(crate) fn run(computation: &Computation, reader: &Reader<'_>) -> Made {
@@ -111,9 +108,4 @@ fn reason(rejection: &Rejection) -> &'static str {
         Reason::TooLarge => "TooLarge",
         Reason::Unreadable => "Unreadable",
     }
-}
-
-/// The first fault of several.
-pub(crate) fn first(faults: impl IntoIterator<Item = Option<Fault>>) -> Option<Fault> {
-    faults.into_iter().flatten().next()
 }

@@ -9,15 +9,15 @@ use api::{
 };
 use mesh::resource::{Action, Mode, Policy, Protocol, Resource};
 
-use super::{CONTROLLER, principals};
+use super::principals;
 use crate::{
     access::{self, Access, ClusterAccess},
-    attach,
+    attach, backing,
     binding::{Bound, Gateway},
+    made::Made,
     names, ports, protocol,
     reader::Reader,
-    status::{Ancestor, ConditionKind, Conditions, Fault, Reference, Status},
-    translator::Made,
+    status::{self, Ancestor, CONTROLLER, ConditionKind, Conditions, Fault, Reference, Status},
 };
 
 /// Most objects that are named as enforcing one policy (Gateway API: 16).
@@ -30,7 +30,7 @@ pub(super) fn namespaced(reader: &Reader<'_>, name: &Name, admitted: &Admitted) 
         return Made::default();
     };
     let targets = Targets::of(reader, &policy);
-    let fault = super::first([targets.fault.clone(), (policy.action == Said::ExternalAuth).then(not_built)]);
+    let fault = status::first([targets.fault.clone(), (policy.action == Said::ExternalAuth).then(not_built)]);
     let action = match policy.action {
         Said::Allow => Action::Allow,
         Said::Deny | Said::ExternalAuth => Action::Deny,
@@ -199,7 +199,7 @@ impl Targets {
             Kind::AgentBackend => match reader.backend(&name.namespace, &name.name) {
                 None => self.missing.push(format!("there is no {name}")),
                 Some(backend) => {
-                    if let Ok(gateway) = super::backend::gateway(reader, name, &backend.spec) {
+                    if let Ok(gateway) = backing::gateway(reader, name, &backend.spec) {
                         self.gateways.insert(gateway.name);
                     }
                     let servers = backend.spec.mcp.iter().flat_map(|mcp| mcp.servers.iter());
@@ -257,7 +257,7 @@ fn told(reader: &Reader<'_>, admitted: &Admitted, targets: &Targets, fault: Opti
     let conditions = Conditions::of(generation);
     let missing =
         (!targets.missing.is_empty()).then(|| Fault::new("TargetNotFound", targets.missing.join("; ")));
-    let accepted = super::first([fault.cloned(), missing.clone()]);
+    let accepted = status::first([fault.cloned(), missing.clone()]);
     let mut ancestors: Vec<Reference> = Vec::new();
     if targets.mesh || targets.gateways.is_empty() {
         ancestors.push(Reference {
@@ -284,7 +284,7 @@ fn told(reader: &Reader<'_>, admitted: &Admitted, targets: &Targets, fault: Opti
                 ),
             )
         });
-        let programmed = super::first([accepted.clone(), silent, unread]);
+        let programmed = status::first([accepted.clone(), silent, unread]);
         Ancestor {
             ancestor_ref: reference,
             controller_name: CONTROLLER,

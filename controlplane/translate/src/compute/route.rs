@@ -15,16 +15,17 @@ use mesh::resource::{
     RouteRule, TextMatch, Traffic, WeightedBackend,
 };
 
-use super::{CONTROLLER, route_filters, traffic};
+use super::{route_filters, traffic};
 use crate::{
     access,
-    attach::{self, Attachment, BackendReference, Place},
+    attach::{self, Attachment, Place},
     binding::Bound,
+    made::Made,
     names,
     reader::Reader,
+    references::BackendReference,
     sets,
-    status::{ConditionKind, Conditions, Fault, Parent, Reference, Status},
-    translator::Made,
+    status::{self, CONTROLLER, ConditionKind, Conditions, Fault, Parent, Reference, Status},
 };
 
 /// Further attempts where a route asks for retries and does not say how many (Gateway API leaves it to us).
@@ -240,7 +241,7 @@ fn told(
         Fault::new(first.reason, all.join("; "))
     });
     let silent = attached.place.as_ref().ok().and_then(|place| silent(reader, place));
-    let programmed = super::first([fault.cloned(), silent]);
+    let programmed = status::first([fault.cloned(), silent]);
     Parent {
         parent_ref: parent_reference(name, attached.parent),
         controller_name: CONTROLLER,

@@ -11,11 +11,7 @@ use api::{
 };
 use mesh::resource::{Cors, HeaderEdit, Mirror, PathRewrite, Redirect, Rewrite, RouteFilter};
 
-use crate::{
-    attach::{self, BackendReference},
-    reader::Reader,
-    status::Fault,
-};
+use crate::{attach, reader::Reader, references::BackendReference, status::Fault};
 
 /// The status of a redirect that says none (Gateway API).
 const REDIRECT_STATUS: u16 = 302;

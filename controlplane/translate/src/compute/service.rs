@@ -9,20 +9,21 @@ use api::{
     Name, Resource as Object,
     core::{Protocol as Transport, ServicePort as SaidPort, ServiceSpec, ServiceType},
 };
-use mesh::resource::{Balancing, Binding, Protocol, Resource, Scope, Service, ServicePort};
+use mesh::resource::{Balancing, Protocol, Resource, Scope, Service, ServicePort};
 
-use super::{export::Serving, link, traffic};
+use super::{export::Serving, traffic};
 use crate::{
     access,
     addresses::Owner,
     attach::{self, Place},
     binding::Bound,
     exports::clusterset_hostname,
-    labels, names, protocol,
+    labels, link,
+    made::Made,
+    names, protocol,
     reader::Reader,
     sets,
     status::{ConditionKind, Conditions, Fault, Status, Truth},
-    translator::Made,
 };
 
 pub(super) fn compute(reader: &Reader<'_>, name: &Name, object: &Object<ServiceSpec>) -> Made {
@@ -178,6 +179,3 @@ fn routed_ports(reader: &Reader<'_>, service: &Name) -> Routed {
     }
     routed
 }
-
-/// A Service that nobody is bound to.
-pub(super) const UNBOUND: Binding = Binding::None;

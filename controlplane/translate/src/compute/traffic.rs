@@ -9,14 +9,13 @@ use api::{
 };
 use mesh::resource::{BackendTarget, Balance, Millis, Retries, Traffic};
 
-use super::CONTROLLER;
 use crate::{
     attach::Place,
     binding::{Bound, Gateway},
+    made::Made,
     ports,
     reader::Reader,
-    status::{Ancestor, ConditionKind, Conditions, Fault, Reference, Status},
-    translator::Made,
+    status::{self, Ancestor, CONTROLLER, ConditionKind, Conditions, Fault, Reference, Status},
 };
 
 /// One thing, or a part of it, at which a policy can speak.
@@ -234,7 +233,7 @@ pub(super) fn compute(reader: &Reader<'_>, name: &Name, object: &Object<MeshTraf
     let tell = |target: &TargetRef| {
         let accepted = fault(reader, name, target);
         let lost = accepted.is_none().then(|| lost(reader, name, &object.spec, target)).flatten();
-        let programmed = super::first([accepted.clone(), lost]);
+        let programmed = status::first([accepted.clone(), lost]);
         Ancestor {
             ancestor_ref: Reference {
                 group: target.group.clone(),

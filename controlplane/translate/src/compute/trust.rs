@@ -9,11 +9,11 @@ use mesh::{
     resource::{MeshRanges, Resource, Revocation, TrustBundle},
 };
 
-use super::link;
 use crate::{
+    link,
+    made::Made,
     reader::Reader,
     status::{ConditionKind, Conditions, Fault, Status},
-    translator::Made,
 };
 
 /// The suffix of names that come over links.

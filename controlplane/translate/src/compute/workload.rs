@@ -22,12 +22,13 @@ use crate::{
     access::{self, Access},
     addresses::Owner,
     binding::{Bound, Gateway},
-    labels, names,
+    labels,
+    made::Made,
+    names,
     ports::{self, Serves},
     reader::Reader,
     sets,
     status::{ConditionKind, Conditions, Fault, Status},
-    translator::Made,
     vouchers,
 };
 
