@@ -228,6 +228,16 @@ impl Named {
     pub fn matches(&self, value: Option<&str>) -> bool {
         value.is_some_and(|value| self.value.matches(value))
     }
+
+    /// True if the value, or one of the values that it lists, is as wanted. A field that is sent twice arrives as a
+    /// list (RFC 9110, section 5.3; cookies: RFC 6265, section 4.2.1), and some reader will take only one of them: so
+    /// what refuses must look at each.
+    pub fn matches_one(&self, value: Option<&str>) -> bool {
+        let glue = if *self.name == *"cookie" { [',', ';'].as_slice() } else { [','].as_slice() };
+        value.is_some_and(|value| {
+            self.value.matches(value) || value.split(glue).any(|one| self.value.matches(one.trim()))
+        })
+    }
 }
 
 impl fmt::Display for Text {

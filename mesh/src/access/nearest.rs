@@ -119,7 +119,7 @@ fn operation(index: usize, operation: &CompiledOperation, facts: &Facts) -> Stop
     if let Some(term) = &operation.http {
         match &facts.http {
             Fact::Known(http) => {
-                if let Some(part) = terms::http_part(term, http) {
+                if let Some(part) = terms::http_part(term, http, Polarity::Grant) {
                     let (progress, field, found) = match part {
                         HttpPart::Methods => (1, "methods".to_owned(), http.method.to_string()),
                         HttpPart::Paths => (2, "paths".to_owned(), http.path.to_string()),

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use crate::{
     facts::{Arguments, Fact, Facts, HttpFacts, McpFacts, McpObject, Peer},
-    matching::Held,
+    matching::{Held, Named},
     snapshot::compile::{
         CompiledHttp, CompiledMcp, CompiledOperation, CompiledPrincipals, CompiledRule, CompiledSource,
         CompiledTool,
@@ -87,7 +87,7 @@ pub(super) fn operation(operation: &CompiledOperation, facts: &Facts, polarity: 
         && operation
             .http
             .as_ref()
-            .is_none_or(|term| read(&facts.http, polarity, |http| http_term(term, http)))
+            .is_none_or(|term| read(&facts.http, polarity, |http| http_part(term, http, polarity).is_none()))
         && operation
             .mcp
             .as_ref()
@@ -110,12 +110,12 @@ pub(super) fn ports(operation: &CompiledOperation, facts: &Facts) -> bool {
     operation.ports.as_ref().is_none_or(within)
 }
 
-fn http_term(term: &CompiledHttp, http: &HttpFacts) -> bool {
-    http_part(term, http).is_none()
-}
-
 /// The first part of a term that does not hold.
-pub(super) fn http_part<'a>(term: &'a CompiledHttp, http: &HttpFacts) -> Option<HttpPart<'a>> {
+pub(super) fn http_part<'a>(
+    term: &'a CompiledHttp,
+    http: &HttpFacts,
+    polarity: Polarity,
+) -> Option<HttpPart<'a>> {
     if term.methods.as_ref().is_some_and(|all| !all.contains(&http.method)) {
         return Some(HttpPart::Methods);
     }
@@ -126,7 +126,11 @@ pub(super) fn http_part<'a>(term: &'a CompiledHttp, http: &HttpFacts) -> Option<
         return Some(HttpPart::Hosts);
     }
     let value = |name: &str| http.headers.get(name).map(|value| &**value);
-    let missed = term.headers.iter().flatten().find(|named| !named.matches(value(&named.name)));
+    let holds = |named: &Named| match polarity {
+        Polarity::Grant => named.matches(value(&named.name)),
+        Polarity::Refuse => named.matches_one(value(&named.name)),
+    };
+    let missed = term.headers.iter().flatten().find(|named| !holds(named));
     missed.map(|named| HttpPart::Header(&named.name))
 }
 

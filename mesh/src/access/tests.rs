@@ -361,6 +361,38 @@ fn addresses_ports_and_requests_are_matched() {
 }
 
 #[test]
+fn a_header_that_is_sent_twice_is_no_way_around_a_deny() {
+    let term = |name: &str, value: TextMatch| {
+        let headers = Some(vec![NamedMatch { name: name.into(), value }]);
+        to(Operation { http: Some(HttpTerm { headers, ..HttpTerm::default() }), ..Operation::default() })
+    };
+    let of = |action, name: &str, term_value: TextMatch, said: &str| {
+        let Fact::Known(mut http) = http("GET", "/") else { panic!("it is known") };
+        http.headers.insert(name.into(), said.into());
+        let default = if action == Action::Deny { DefaultAccess::Open } else { DefaultAccess::None };
+        let policies = vec![policy("p", action, vec![term(name, term_value)])];
+        let mesh = world(policies, &[(StageKind::Target, &["p"])], default);
+        let found = verdict(&mesh, &Facts { http: Fact::Known(http), ..facts(Peer::Unknown) });
+        !found.starts_with("NoGrant") && !found.starts_with("Denied")
+    };
+    let exact = |text: &str| TextMatch::Exact(text.into());
+    for (name, value, said, allowed, undenied) in [
+        ("x-role", exact("admin"), "admin", true, false),
+        ("x-role", exact("admin"), "admin, user", false, false),
+        ("x-role", exact("admin"), "user,admin", false, false),
+        ("x-role", exact("admin"), "user", false, true),
+        ("x-role", exact("a, b"), "a, b", true, false),
+        ("x-role", TextMatch::Prefix("adm".into()), "user, admin", false, false),
+        ("x-role", TextMatch::Regex("adm.*".into()), "user, admin", false, false),
+        ("x-role", exact("admin"), "user; admin", false, true),
+        ("cookie", exact("role=admin"), "a=1; role=admin", false, false),
+    ] {
+        assert_eq!(of(Action::Allow, name, value.clone(), said), allowed, "Allow {value:?} {said}");
+        assert_eq!(of(Action::Deny, name, value.clone(), said), undenied, "Deny {value:?} {said}");
+    }
+}
+
+#[test]
 fn the_nearest_rule_is_named() {
     let search = || Some(vec![tool("search", vec![])]);
     let rules = vec![
