@@ -22,8 +22,8 @@ use transport::{Cancel, relay::Counts};
 
 use crate::world::World;
 
-/// Judges a connection again.
-type Again = Arc<dyn Fn(&Snapshot) -> Result<(), Denial> + Send + Sync>;
+/// Judges a connection again, and says by which sets: its port may have another one since.
+type Again = Arc<dyn Fn(&Snapshot) -> Result<Vec<SetName>, Denial> + Send + Sync>;
 
 /// What the judgement of a connection used.
 #[derive(Clone)]
@@ -178,11 +178,14 @@ impl Connections {
         let mut open = self.open.lock();
         open.judged = open.judged.max(number);
         let mut closed = 0;
-        for entry in open.entries.values().filter(|entry| !entry.closing.cancel.is_cancelled()) {
-            let Some(uses) = entry.uses.as_ref().filter(|uses| uses.any_of(touched)) else { continue };
-            if let Err(denial) = (uses.again)(snapshot) {
-                entry.closing.close(denial);
-                closed += 1;
+        for entry in open.entries.values_mut().filter(|entry| !entry.closing.cancel.is_cancelled()) {
+            let Some(uses) = entry.uses.as_mut().filter(|uses| uses.any_of(touched)) else { continue };
+            match (uses.again)(snapshot) {
+                Ok(sets) => uses.sets = sets,
+                Err(denial) => {
+                    entry.closing.close(denial);
+                    closed += 1;
+                }
             }
         }
         closed
@@ -295,15 +298,37 @@ mod tests {
     }
 
     fn uses(set: &str, verdict: Result<(), Denial>, asked: Arc<AtomicUsize>) -> Uses {
+        renamed(set, set, verdict, asked)
+    }
+
+    /// It was judged by a set, and will be by another.
+    fn renamed(set: &str, now: &str, verdict: Result<(), Denial>, asked: Arc<AtomicUsize>) -> Uses {
+        let now = now.to_owned();
         let again = move |_: &Snapshot| {
             asked.fetch_add(1, Ordering::Relaxed);
-            verdict.clone()
+            verdict.clone().map(|()| vec![now.as_str().into()])
         };
         Uses { workloads: Vec::new(), sets: vec![set.into()], identities: Vec::new(), again: Arc::new(again) }
     }
 
     fn touched(set: &str) -> Touched {
         Touched { sets: [set.into()].into(), ..Touched::default() }
+    }
+
+    #[test]
+    fn who_was_judged_again_depends_on_what_that_used() {
+        let (world, connections) = (World::default(), Connections::new(9));
+        let asked: Arc<AtomicUsize> = Arc::default();
+        let guard = connections.register(view("spiffe://a/b")).expect("there is room");
+        let uses = renamed("a", "b", Ok(()), asked.clone());
+        guard.decide(&world, |_| Ok(((), uses.clone()))).expect("it is allowed");
+        let judged = |number, set| {
+            connections.judge(number, &Snapshot::default(), &touched(set));
+            asked.load(Ordering::Relaxed)
+        };
+        assert_eq!((judged(1, "b"), judged(2, "a")), (0, 1));
+        // The set of its port is another since.
+        assert_eq!((judged(3, "a"), judged(4, "b")), (1, 2));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use mesh::{
     admission::{self, Arrival, Entrance, Origin, TlsPeer},
     facts::Fact,
     hop::Authority,
-    names::{ServiceKey, WorkloadUid},
+    names::{ServiceKey, SetName, WorkloadUid},
     resource::{Admission, Workload},
     snapshot::Snapshot,
 };
@@ -74,11 +74,20 @@ pub(super) fn decide(snapshot: &Snapshot, request: &Request) -> Result<(Granted,
     let granted = judge(snapshot, request, false)?;
     let mut identities = vec![request.peer.identity.clone()];
     identities.extend(granted.caller.workload.verified().cloned());
-    let sets = snapshot.workload(&request.workload).map(|it| it.port(granted.port).set.clone());
+    let used = sets(snapshot, request, &granted);
     let (standing, request) = (granted.direct, request.clone());
     let workloads = vec![request.workload.clone()];
-    let again = move |snapshot: &Snapshot| judge(snapshot, &request, standing).map(|_| ());
-    Ok((granted, Uses { workloads, sets: sets.into_iter().collect(), identities, again: Arc::new(again) }))
+    let again = move |snapshot: &Snapshot| {
+        let granted = judge(snapshot, &request, standing)?;
+        Ok(sets(snapshot, &request, &granted))
+    };
+    Ok((granted, Uses { workloads, sets: used, identities, again: Arc::new(again) }))
+}
+
+/// The set of the port, by which it was judged.
+fn sets(snapshot: &Snapshot, request: &Request, granted: &Granted) -> Vec<SetName> {
+    let workload = snapshot.workload(&request.workload);
+    workload.map(|it| it.port(granted.port).set.clone()).into_iter().collect()
 }
 
 /// For whom a request that was refused speaks, if it was admitted, and its workload: for the report.
