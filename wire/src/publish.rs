@@ -6,45 +6,39 @@
 //! already held; a slow subscriber costs a set of keys, not a queue.
 //! *Caveats*: the first update must be whole, since what it lacks is taken from proxies that hold it.
 
+mod changed;
 mod closure;
+mod edit;
 mod feedback;
 mod node;
 mod references;
 mod response;
 mod scopes;
 mod serve;
+mod standing;
 mod subscription;
 mod table;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use mesh::{
-    names::Version,
-    resource::{Key, Resource},
-};
+use mesh::resource::Key;
 use parking_lot::Mutex;
 use proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 use tokio::sync::Notify;
 use tonic::Status;
 
+pub use changed::Changed;
+pub use edit::Edit;
 pub use feedback::{Feedback, Silent};
 pub use node::{Announcement, SubscriberInfo};
-pub use scopes::{Changed, Scopes};
+pub use scopes::Scopes;
 pub use serve::{DiscoveryServer, REQUEST_BYTES_MAX};
-pub use subscription::{Refused, WANTS_MAX};
+pub use standing::{Refused, Standing, SubscriberState};
+pub use subscription::WANTS_MAX;
 pub use table::Table;
 
-use crate::{Caller, Rejected, Want};
+use crate::{Caller, Rejected};
 use subscription::Subscription;
-
-/// One edit of what is published.
-#[derive(Debug, Clone)]
-pub enum Edit {
-    /// The resource is now this.
-    Set(Resource),
-    /// There is no such resource any more.
-    Remove(Key),
-}
 
 /// Publishes resources. Clones share it.
 #[derive(Clone)]
@@ -73,36 +67,6 @@ struct Subscriber {
     subscription: Subscription,
     wake: Arc<Notify>,
     closed: bool,
-}
-
-/// How far the current version of a resource came.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Standing {
-    /// The version, if the resource is there.
-    pub version: Option<Version>,
-    /// Connected proxies that have it in scope.
-    pub wanted: usize,
-    /// Those of them that applied this version.
-    pub applied: usize,
-    /// Those of them that refused this version, and why.
-    pub refused: Vec<(Caller, String)>,
-}
-
-/// What one subscriber is doing.
-#[derive(Debug, Clone)]
-pub struct SubscriberState {
-    /// Who it is, and what it says of itself.
-    pub info: SubscriberInfo,
-    /// The generation that it applied last.
-    pub applied: Option<u64>,
-    /// Resources that it holds or was sent.
-    pub held: usize,
-    /// Resources that wait until it acknowledges the last push.
-    pub pending: usize,
-    /// True while a push is not acknowledged.
-    pub in_flight: bool,
-    /// What it refused, and holds in an older form or not at all.
-    pub refused: Vec<Refused>,
 }
 
 impl Publisher {
@@ -203,16 +167,6 @@ impl Publisher {
     }
 }
 
-impl Edit {
-    /// Which resource it is about.
-    pub fn key(&self) -> Key {
-        match self {
-            Self::Set(resource) => resource.key(),
-            Self::Remove(key) => key.clone(),
-        }
-    }
-}
-
 /// One subscriber's hold on the publisher.
 pub struct Link {
     publisher: Publisher,
@@ -266,18 +220,4 @@ impl Drop for Link {
             inner.feedback.disconnected(&subscription.state().info);
         }
     }
-}
-
-/// True if a change can alter what a want stands for.
-fn touches(changed: &Changed, want: &Want) -> bool {
-    changed.forms().any(|form| match (form, want) {
-        (Resource::Workload(it), Want::Address(wanted)) => {
-            it.network == wanted.network && it.addresses.contains(&wanted.address)
-        }
-        (Resource::Service(it), Want::Address(wanted)) => it.addresses.contains(&wanted.address),
-        (Resource::Service(it), Want::Name(name)) => it.key.hostname == *name || it.aliases.contains(name),
-        (Resource::Backend(it), Want::Name(name)) => it.hostnames.contains(name),
-        (Resource::Ranges(_), Want::Address(_)) => true,
-        _ => false,
-    })
 }

@@ -2,13 +2,12 @@
 
 use mesh::resource::{Resource, Service, Workload};
 use prost::Message;
-use proto::{
-    istio::workload::{Address, Extension, address::Type},
-    strait::v1::Any,
-};
-use serde::{Serialize, de::DeserializeOwned};
+use proto::istio::workload::{Address, address::Type};
 
-use super::{DecodeError, EncodeError, document, read as read_document, service, workload};
+use super::{
+    error::{DecodeError, EncodeError},
+    service, workload,
+};
 
 pub(super) fn of_workload(from: &Workload) -> Result<Vec<u8>, EncodeError> {
     Ok(Address { r#type: Some(Type::Workload(workload::write(from)?)) }.encode_to_vec())
@@ -37,21 +36,5 @@ pub(super) fn read(bytes: &[u8]) -> Result<Resource, DecodeError> {
     match again {
         Ok(again) if again == bytes => Ok(resource),
         _ => Err(DecodeError::NotWhole),
-    }
-}
-
-/// The extension that holds our facts.
-pub(super) fn extension<T: Serialize>(name: &str, facts: &T) -> Result<Extension, serde_json::Error> {
-    Ok(Extension {
-        name: name.to_owned(),
-        config: Some(Any { type_url: format!("type.googleapis.com/{name}"), value: document(facts)?.into() }),
-    })
-}
-
-/// Our facts, out of the only extension.
-pub(super) fn facts<T: DeserializeOwned>(name: &str, extensions: &[Extension]) -> Result<T, DecodeError> {
-    match extensions {
-        [Extension { name: found, config: Some(config) }] if found == name => read_document(&config.value),
-        _ => Err(DecodeError::part("extensions", format!("must be {name} alone"))),
     }
 }

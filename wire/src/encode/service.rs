@@ -14,8 +14,9 @@ use proto::istio::workload::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DecodeError, EncodeError, address,
-    workload::{address_bytes, gateway, read_address},
+    endpoint::{address_bytes, gateway, read_address},
+    error::{DecodeError, EncodeError},
+    facts,
 };
 
 /// The name of the extension.
@@ -55,13 +56,13 @@ pub(super) fn write(from: &Service) -> Result<istio::Service, EncodeError> {
             Binding::None | Binding::Missing(_) => None,
         },
         load_balancing: write_balancing(&from.balancing),
-        extensions: vec![address::extension(FACTS, &facts)?],
+        extensions: vec![facts::write(FACTS, &facts)?],
         ..istio::Service::default()
     })
 }
 
 pub(super) fn read(from: &istio::Service) -> Result<Service, DecodeError> {
-    let facts: ServiceFacts = address::facts(FACTS, &from.extensions)?;
+    let facts: ServiceFacts = facts::read(FACTS, &from.extensions)?;
     let identities = from
         .subject_alt_names
         .iter()

@@ -2,7 +2,11 @@ use std::collections::BTreeMap;
 
 use mesh::{names::*, resource::*};
 use proptest::{collection, option, prelude::*};
-use proto::istio::workload::{Address, Extension, address::Type};
+use prost::Message;
+use proto::{
+    istio::workload::{Address, Extension, address::Type},
+    strait::v1::Document,
+};
 
 use super::*;
 

@@ -1,24 +1,23 @@
 //! A workload in Istio's words, and the rest in ours.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use mesh::{
     identity::Identity,
-    names::{ServiceKey, WorkloadUid},
+    names::WorkloadUid,
     resource::{Admission, Egress, Health, Labels, Locality, PortMapping, Reach, Workload, WorkloadPort},
 };
-use proto::istio::workload::{
-    self as istio, GatewayAddress, NamespacedHostname, Port, PortList, TunnelProtocol, WorkloadStatus,
-    gateway_address::Destination,
-};
+use proto::istio::workload::{self as istio, Port, PortList, TunnelProtocol, WorkloadStatus};
 use serde::{Deserialize, Serialize};
 
-use super::{DecodeError, EncodeError, address};
+use super::{
+    endpoint::{address_bytes, gateway, read_address, read_port},
+    error::{DecodeError, EncodeError},
+    facts,
+};
 
 /// The name of the extension.
 const FACTS: &str = "strait.v1.WorkloadFacts";
-/// The port on which tunnels are accepted.
-pub(super) const HBONE_PORT: u32 = 15008;
 
 /// What Istio has no words for.
 #[derive(Serialize, Deserialize)]
@@ -74,13 +73,13 @@ pub(super) fn write(from: &Workload) -> Result<istio::Workload, EncodeError> {
             subzone: from.locality.subzone.to_string(),
         }),
         capacity: Some(from.capacity),
-        extensions: vec![address::extension(FACTS, &facts)?],
+        extensions: vec![facts::write(FACTS, &facts)?],
         ..istio::Workload::default()
     })
 }
 
 pub(super) fn read(from: &istio::Workload) -> Result<Workload, DecodeError> {
-    let facts: WorkloadFacts = address::facts(FACTS, &from.extensions)?;
+    let facts: WorkloadFacts = facts::read(FACTS, &from.extensions)?;
     let health = match from.status() {
         WorkloadStatus::Healthy => Health::Healthy,
         WorkloadStatus::Unhealthy => Health::Unhealthy,
@@ -120,17 +119,6 @@ pub(super) fn read(from: &istio::Workload) -> Result<Workload, DecodeError> {
     })
 }
 
-/// A waypoint, by the service that it is.
-pub(super) fn gateway(service: &ServiceKey) -> GatewayAddress {
-    GatewayAddress {
-        destination: Some(Destination::Hostname(NamespacedHostname {
-            namespace: service.namespace.to_string(),
-            hostname: service.hostname.to_string(),
-        })),
-        hbone_mtls_port: HBONE_PORT,
-    }
-}
-
 fn port_list(ports: &[PortMapping]) -> PortList {
     let port = |mapping: &PortMapping| Port {
         service_port: mapping.service.into(),
@@ -145,24 +133,4 @@ fn mappings(list: &PortList) -> Result<Vec<PortMapping>, DecodeError> {
         Ok(PortMapping { service: read_port(port.service_port)?, target: read_port(port.target_port)? })
     };
     list.ports.iter().map(mapping).collect()
-}
-
-pub(super) fn read_port(number: u32) -> Result<u16, DecodeError> {
-    u16::try_from(number).map_err(|_| DecodeError::part("port", format!("{number} is none")))
-}
-
-pub(super) fn address_bytes(address: &IpAddr) -> bytes::Bytes {
-    match address {
-        IpAddr::V4(address) => address.octets().to_vec().into(),
-        IpAddr::V6(address) => address.octets().to_vec().into(),
-    }
-}
-
-pub(super) fn read_address(bytes: &[u8]) -> Result<IpAddr, DecodeError> {
-    if let Ok(octets) = <[u8; 4]>::try_from(bytes) {
-        return Ok(IpAddr::from(octets));
-    }
-    let octets = <[u8; 16]>::try_from(bytes)
-        .map_err(|_| DecodeError::part("address", format!("has {} bytes, not 4 or 16", bytes.len())))?;
-    Ok(IpAddr::from(octets))
 }

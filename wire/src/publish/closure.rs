@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use mesh::resource::{Key, Kind};
 
-use super::{Table, table::Edges};
+use super::table::{Edges, Table};
 use crate::Want;
 
 /// The scope of one subscriber.

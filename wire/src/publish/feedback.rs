@@ -2,7 +2,7 @@
 
 use mesh::{names::Version, resource::Key};
 
-use super::SubscriberInfo;
+use super::node::SubscriberInfo;
 use crate::Caller;
 
 /// Is told what subscribers answer. Called while the publisher is locked: it must be quick, and not call back.

@@ -7,7 +7,7 @@ use proto::{
     strait::v1::{Any, Checkpoint},
 };
 
-use super::Table;
+use super::table::Table;
 use crate::{
     Want,
     encode::{CHECKPOINT_TYPE, Encoded, encode},

@@ -6,28 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use mesh::resource::{Key, Resource};
+use mesh::resource::Key;
 
-use super::Table;
+use super::{changed::Changed, table::Table};
 use crate::{Caller, Want};
-
-/// What one resource was and is.
-#[derive(Debug, Clone)]
-pub struct Changed {
-    /// Which.
-    pub key: Key,
-    /// What it was before, if it was there.
-    pub before: Option<Resource>,
-    /// What it is now, if it is there.
-    pub after: Option<Resource>,
-}
-
-impl Changed {
-    /// Both forms that are there.
-    pub fn forms(&self) -> impl Iterator<Item = &Resource> {
-        self.before.iter().chain(&self.after)
-    }
-}
 
 /// Says what a caller may know. Pure: it reads the table that it is given, and its own constants.
 pub trait Scopes: Send + Sync + 'static {

@@ -16,12 +16,14 @@ use proto::{
 use tonic::Status;
 
 use super::{
-    Changed, Feedback, Scopes, SubscriberInfo, SubscriberState, Table,
+    changed::Changed,
     closure::Scope,
-    node::Announcement,
+    feedback::Feedback,
+    node::{Announcement, SubscriberInfo},
     response::{Response, end, what_is},
-    table::Effect,
-    touches,
+    scopes::Scopes,
+    standing::{Refused, SubscriberState},
+    table::{Effect, Table},
 };
 use crate::{
     Caller, Want,
@@ -36,17 +38,6 @@ const HELD_MAX: usize = 1 << 20;
 const REASON_BYTES_MAX: usize = 1024;
 /// The name under which everything in scope is subscribed.
 pub(crate) const EVERYTHING: &str = "*";
-
-/// A version that a subscriber refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// Which resource.
-    pub key: Key,
-    /// Which version of it.
-    pub version: Version,
-    /// Why.
-    pub reason: String,
-}
 
 #[derive(Debug)]
 pub(super) struct Subscription {
@@ -160,7 +151,7 @@ impl Subscription {
         if self.begun && changes.iter().any(|change| scopes.affected(change, &self.info.caller)) {
             self.scope.set_roots(table, scopes.roots(table, &self.info.caller), &mut self.dirty);
         }
-        let touched = |want: &&Want| changes.iter().any(|change| touches(change, want));
+        let touched = |want: &&Want| changes.iter().any(|change| change.touches(want));
         let wants: Vec<Want> = self.scope.wants().keys().filter(touched).cloned().collect();
         for want in wants {
             self.resolve(table, scopes, want);

@@ -14,9 +14,9 @@ use mesh::{
 };
 
 use super::{
-    Edit,
+    changed::Changed,
+    edit::Edit,
     references::{members, references},
-    scopes::Changed,
 };
 use crate::{
     Want,
