@@ -24,7 +24,7 @@ enum Tier {
     /// Tables, pairs and properties inside each crate.
     Unit,
     /// Whole meshes: many programs in one process, and the built programs on loopback, also with real
-    /// MCP programs and suites from PyPI and npm.
+    /// programs and suites from Debian, PyPI and npm.
     Process,
 }
 
@@ -63,7 +63,7 @@ fn process(skipped: &mut Vec<String>) -> anyhow::Result<()> {
     match real_programs() {
         Ok(()) => tests.env("STRAIT_REAL_PROGRAMS", "1"),
         Err(reason) => {
-            skipped.push(format!("process tests with real MCP programs: {reason}"));
+            skipped.push(format!("process tests with real programs: {reason}"));
             &mut tests
         }
     };
@@ -78,10 +78,10 @@ fn release_binary() -> PathBuf {
 
 /// Installs what the real programs need, into a cache outside the repository.
 fn real_programs() -> Result<(), String> {
-    for tool in ["python3", "node", "npm"] {
+    for tool in ["python3", "node", "npm", "nginx", "curl"] {
         if !on_path(tool) {
             return Err(format!(
-                "{tool} is not installed; on Debian: apt-get install python3-venv nodejs npm"
+                "{tool} is not installed; on Debian: apt-get install python3-venv nodejs npm nginx curl"
             ));
         }
     }
@@ -89,9 +89,11 @@ fn real_programs() -> Result<(), String> {
     step("install real programs", &mut std::process::Command::new(&script)).map_err(|error| error.to_string())
 }
 
+/// Whether a tool is there, also where Debian keeps servers out of the path of users.
 fn on_path(tool: &str) -> bool {
-    std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|dir| is_file(&dir.join(tool))))
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let beside = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(beside).any(|dir| is_file(&dir.join(tool)))
 }
 
 fn is_file(path: &Path) -> bool {

@@ -62,19 +62,21 @@ pub fn curl(arguments: &[&str]) -> anyhow::Result<Answer> {
     let (heads, body) = (folder.path().join("heads"), folder.path().join("body"));
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--max-time", "30", "--noproxy", ""]);
-    command.args(["--write-out", "%{http_code} %{http_connect} %{num_connects}"]);
+    command.args(["--write-out", "%{http_code} %{http_connect} %{num_connects}\\n"]);
     command.arg("--dump-header").arg(&heads).arg("--output").arg(&body);
     for variable in ["http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY"] {
         command.env_remove(variable);
     }
     let output = command.args(arguments).stdin(Stdio::null()).output().context("curl cannot be started")?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let numbers: Vec<u32> = said.split(' ').filter_map(|word| word.trim().parse().ok()).collect();
-    let number = |index: usize| numbers.get(index).copied().unwrap_or_default();
+    // One line for each transfer.
+    let transfers: Vec<Vec<u32>> =
+        said.lines().map(|line| line.split(' ').filter_map(|word| word.parse().ok()).collect()).collect();
+    let last = |index: usize| transfers.last().and_then(|line| line.get(index)).copied().unwrap_or_default();
     Ok(Answer {
-        status: u16::try_from(number(0))?,
-        connect: u16::try_from(number(1))?,
-        connections: number(2),
+        status: u16::try_from(last(0))?,
+        connect: u16::try_from(last(1))?,
+        connections: transfers.iter().filter_map(|line| line.get(2)).sum(),
         heads: fs::read_to_string(heads).unwrap_or_default(),
         body: fs::read(body).unwrap_or_default(),
         exit: output.status.code(),
