@@ -16,7 +16,7 @@ use mesh::{
     snapshot::{Change, NoExpressions, Rejected, Snapshot, Touched},
 };
 use tokio::sync::watch;
-use transport::{Bundles, Pool};
+use transport::{Bundles, Credentials as _, Pool};
 use wire::{
     Want,
     report::{Record, Reporter},
@@ -52,6 +52,7 @@ impl Receiver for Receive {
         }
         let number = self.world.swap(snapshot.clone());
         self.retire(&snapshot, &touched);
+        self.renew(&snapshot, &touched);
         let closed = self.connections.judge(number, &snapshot, &touched);
         tracing::debug!(number, closed, origin = ?batch.origin, "a checkpoint is in force");
         self.swaps.send_replace(number);
@@ -74,6 +75,22 @@ impl Receive {
         }
         for workload in touched.workloads.iter().filter(|uid| snapshot.placement(uid).is_none()) {
             self.pool.retire_source(workload);
+        }
+        // In a tunnel that a revoked certificate opened, the next one counts for nothing.
+        let revoked = snapshot.placements().filter(|placement| {
+            let workload = snapshot.workload(&placement.workload);
+            workload.is_some_and(|workload| touched.identities.contains(&workload.identity))
+        });
+        revoked.for_each(|placement| self.pool.retire_source(&placement.workload));
+    }
+
+    /// A certificate issued since is good: what was revoked asks for one.
+    fn renew(&self, snapshot: &Snapshot, touched: &Touched) {
+        for identity in &touched.identities {
+            let held = self.keeper.current(identity);
+            if held.is_ok_and(|held| admission::believed(snapshot, &tls_peer(held.own())).is_err()) {
+                self.keeper.renew(identity);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use api::{Admitted, Input, Kind, Name, Object};
@@ -179,6 +179,8 @@ impl World {
             }
         };
         let revocations = edits.iter().any(|edit| edit.key().kind == mesh::resource::Kind::Revocation);
+        // Before anybody hears of it and asks for another certificate.
+        self.note_revocations(&edits);
         if first || !edits.is_empty() {
             for rejected in self.publisher.update(edits, None) {
                 tracing::error!(key = %rejected.key, reason = rejected.reason, "a resource cannot be published");
@@ -190,6 +192,16 @@ impl World {
         if first || !difference.statuses.is_empty() {
             self.statuses.update(&difference.statuses, now);
             self.write_statuses.send_replace(());
+        }
+    }
+
+    /// Tells the authority, so that the next certificate of a revoked identity is not revoked as well.
+    fn note_revocations(&self, edits: &[publish::Edit]) {
+        for edit in edits {
+            if let publish::Edit::Set(Resource::Revocation(revocation)) = edit {
+                let issued_before = UNIX_EPOCH + Duration::from_secs(revocation.issued_before);
+                self.signer.revoked(&revocation.identity, issued_before);
+            }
         }
     }
 

@@ -1,13 +1,14 @@
 //! Applies what the control plane tells: the swap, and everything that follows from it before it is acknowledged.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::UNIX_EPOCH};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use mesh::{
+    admission::{self, TlsPeer},
     resource::{Key, ListenerRole},
     snapshot::{Change, Rejected, Snapshot, Touched},
 };
-use transport::Bundles;
+use transport::{Bundles, Credentials as _};
 use wire::{
     Want,
     report::{Record, Reporter},
@@ -52,6 +53,9 @@ impl Receiver for Follower {
             });
             shared.worlds.trust_changed();
         }
+        if touched.identities.contains(&shared.identity) {
+            renew(shared, &world.snapshot);
+        }
         let closed = shared.connections.judge_again(&world.snapshot, &touched, &*shared.judge);
         if closed > 0 {
             tracing::info!(closed, "closed what is no longer allowed");
@@ -70,6 +74,18 @@ impl Receiver for Follower {
     fn in_use(&self, _: &Want) -> bool {
         // A waypoint is told what it serves and asks for nothing.
         false
+    }
+}
+
+/// We were revoked: a certificate issued since is good, and only in tunnels that it opened.
+fn renew(shared: &Shared, snapshot: &Snapshot) {
+    let Ok(held) = shared.keeper.current(&shared.identity) else { return };
+    let own = held.own();
+    let not_before = own.not_before.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let peer = TlsPeer { identity: own.identity.clone(), not_before };
+    if admission::believed(snapshot, &peer).is_err() {
+        shared.pool.retire_all();
+        shared.keeper.renew(&shared.identity);
     }
 }
 
