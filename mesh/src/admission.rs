@@ -3,14 +3,14 @@
 //! Pure. The peer was verified against the bundle of its own trust domain before; what it may then do is
 //! for `access`.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use crate::{
     denial::{Denial, Reason},
     facts::{Caller, Peer},
     hop::{Authority, OWN_PORTS},
     identity::Identity,
-    names::{Hostname, ServiceKey, WorkloadUid},
+    names::{Hostname, Network, ServiceKey, WorkloadUid},
     resource::{Admission, Workload},
     snapshot::Snapshot,
 };
@@ -236,6 +236,21 @@ pub fn believed(snapshot: &Snapshot, peer: &TlsPeer) -> Result<(), Denial> {
     }
 }
 
+/// The source address that a judgement may read of one that was claimed (`forwarded`): it counts where a voucher says
+/// it, or where its owner in this network has the caller's proven identity. Else it is unknown, which a Deny on
+/// addresses matches and an Allow does not.
+pub fn source_address(
+    snapshot: &Snapshot,
+    network: &Network,
+    caller: &Caller,
+    claimed: Option<IpAddr>,
+) -> Option<IpAddr> {
+    let claimed = claimed?;
+    let owner = snapshot.workload_at(network, claimed).map(|owner| &owner.identity);
+    let owned = owner.is_some() && owner == caller.workload.verified();
+    (caller.by.is_some() || owned).then_some(claimed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -366,6 +381,29 @@ mod tests {
             ("other.shop.svc.cluster.local", Err(Reason::UnknownDestination)),
         ] {
             assert_eq!(at(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_claimed_address_counts_for_its_owner_and_from_a_voucher() {
+        let snapshot = world();
+        let tools = snapshot.workload(&uid("tools")).expect("it is held").clone();
+        let (network, address) = (tools.network.clone(), tools.addresses[0]);
+        let elsewhere: IpAddr = "10.99.0.1".parse().expect("an address");
+        let caller = |who: &str, by: Option<&str>| Caller { workload: verified(who), by: by.map(identity) };
+        for (caller, claimed, expected) in [
+            (caller("shop/tools", None), Some(address), Some(address)),
+            (caller("shop/planner", None), Some(address), None),
+            (caller("shop/planner", None), Some(elsewhere), None),
+            (Caller { workload: Peer::Unknown, by: None }, Some(elsewhere), None),
+            (caller("shop/planner", Some("shop/gateway")), Some(elsewhere), Some(elsewhere)),
+            (caller("shop/tools", None), None, None),
+        ] {
+            assert_eq!(
+                source_address(&snapshot, &network, &caller, claimed),
+                expected,
+                "{caller:?} {claimed:?}"
+            );
         }
     }
 }

@@ -94,7 +94,11 @@ pub fn enter(
     };
     let caller = admission::check(snapshot, &arrival)?;
     let to = addressed(snapshot, own, peer, authority)?;
-    Ok(Entered { caller, arrival, source_address: forwarded.and_then(forwarded_for), to })
+    let claimed = forwarded.and_then(forwarded_for);
+    let source_address = snapshot
+        .workload(&own.uid)
+        .and_then(|ourselves| admission::source_address(snapshot, &ourselves.network, &caller, claimed));
+    Ok(Entered { caller, arrival, source_address, to })
 }
 
 fn origin_of(origin: &OriginField) -> admission::Origin {

@@ -215,7 +215,7 @@ fn way(waypoint: &Waypoint, entered: &Entered, avoid: &Avoid) -> Result<Way, Den
     };
     let departure = Departure { source: waypoint.own.uid.clone(), to };
     let hop = hop::decide(&world.snapshot, &departure, avoid, chance)?;
-    dial::way(&waypoint.own, &entered.caller, hop)
+    dial::way(&waypoint.own, &entered.caller, entered.source_address, hop)
 }
 
 fn upstream_of(way: &Way) -> Upstream {

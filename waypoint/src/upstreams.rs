@@ -196,7 +196,7 @@ impl Calls {
             .choosing
             .choose(&world.snapshot, &self.own.uid, &wish, &tried.unreached, &self.wary(tried), self.chance)
             .map_err(|denial| Failed::last(unchosen(call.pin.as_ref(), denial)))?;
-        let way = dial::way(&self.own, &call.facts.caller, hop)
+        let way = dial::way(&self.own, &call.facts.caller, call.facts.source_address, hop)
             .map_err(|denial| Failed::last(CallError::Unavailable(denial)))?;
         let endpoint = way.chosen.workload.uid.clone();
         let place = match &way.chosen.at {

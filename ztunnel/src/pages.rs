@@ -15,12 +15,12 @@ pub(crate) fn admin(node: &Arc<Node>, readiness: &Readiness, metrics: &Metrics) 
     let admin = Admin::new()
         .readiness(readiness.clone())
         .metrics(metrics.clone())
-        .page("/connections", "open connections", move |_| Answer::json(&of.connections.rows()))
-        .page("/certificates", "certificates of the workloads here", move |_| {
+        .page("/v1/connections", "open connections", move |_| Answer::json(&of.connections.rows()))
+        .page("/v1/certificates", "certificates of the workloads here", move |_| {
             Answer::json(&certificates.report())
         });
     let of = node.clone();
-    let admin = admin.page("/snapshot", "how much is known", move |_| {
+    let admin = admin.page("/v1/snapshot", "how much is known", move |_| {
         let held = of.world.load();
         let [workloads, services, policies, sets] = held.snapshot.counts();
         let usage = of.pool.usage();
@@ -37,7 +37,7 @@ pub(crate) fn admin(node: &Arc<Node>, readiness: &Readiness, metrics: &Metrics) 
         }))
     });
     let of = node.clone();
-    admin.page("/refusals", "refusals kept here; ?id=ID for one", move |query| match query.get("id") {
+    admin.page("/v1/refusals", "refusals kept here; ?id=ID for one", move |query| match query.get("id") {
         None => Answer::json(&of.report.refusals.since(SystemTime::UNIX_EPOCH)),
         Some(id) => match id.parse::<RefusalId>() {
             Err(error) => Answer::status(http::StatusCode::BAD_REQUEST, error.to_string()),

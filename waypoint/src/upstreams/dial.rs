@@ -1,21 +1,27 @@
 //! Carries out a hop: opens a stream to it, in the caller's name where the other end takes our word.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use exchange::BoxFuture;
 use mesh::{
     Caller, Denial, Identity, Peer, Reason, TrustDomain,
+    admission::{self, TlsPeer},
     hop::{self, At, Chosen, Hop},
     names::Hostname,
 };
 use transport::{
-    Address, Credential, Credentials, DialError, Expected, Pool, Stream,
+    Address, Credential, Credentials, DialError, Expected, Pool, Stream, VerifiedPeer,
+    credential::PeerError,
     dial::Target,
     hbone::{Authority, ConnectRequest, Origin},
     pool::{Destination, Inner},
 };
 
-use crate::own::Own;
+use crate::{own::Own, world::Worlds};
 
 /// A hop that can be dialled.
 #[derive(Debug, Clone)]
@@ -26,6 +32,8 @@ pub struct Way {
     pub authority: Authority,
     /// For whom we say that we speak; `None` where our word is not taken: then we are the caller.
     pub origin: Option<Origin>,
+    /// From which address the caller came, as it said.
+    pub source_address: Option<IpAddr>,
     /// Who was chosen.
     pub chosen: Chosen,
 }
@@ -70,7 +78,7 @@ impl Way {
     /// The way on which a gateway forwards an inner tunnel that it does not open.
     pub fn forward(address: SocketAddr, host: &Hostname, port: u16, chosen: Chosen) -> Self {
         let authority = Authority::Name { host: host.clone(), port };
-        Self { tunnel: Tunnel::Bare { address }, authority, origin: None, chosen }
+        Self { tunnel: Tunnel::Bare { address }, authority, origin: None, source_address: None, chosen }
     }
 }
 
@@ -78,7 +86,7 @@ impl Way {
 ///
 /// # Errors
 /// When the hop leads elsewhere.
-pub fn way(own: &Own, caller: &Caller, hop: Hop) -> Result<Way, Denial> {
+pub fn way(own: &Own, caller: &Caller, source_address: Option<IpAddr>, hop: Hop) -> Result<Way, Denial> {
     let (tunnel, authority, chosen) = match hop {
         Hop::Tunnel { address, peers, authority, chosen } => {
             (Tunnel::Single { address, peers }, authority, chosen)
@@ -110,7 +118,7 @@ pub fn way(own: &Own, caller: &Caller, hop: Hop) -> Result<Way, Denial> {
         Peer::Verified(identity) => Origin::Identity(identity.clone()),
         Peer::Unverified(_) | Peer::Unknown => Origin::Unknown,
     });
-    Ok(Way { tunnel, authority: authority_of(authority), origin, chosen })
+    Ok(Way { tunnel, authority: authority_of(authority), origin, source_address, chosen })
 }
 
 /// In our own trust domain we speak for every caller that we verified, in another only for callers of ours; else we
@@ -138,6 +146,7 @@ pub struct Tunnels {
     own: Arc<Own>,
     pool: Pool,
     credentials: Arc<dyn Credentials>,
+    worlds: Arc<Worlds>,
     connect_timeout: Duration,
 }
 
@@ -147,9 +156,10 @@ impl Tunnels {
         own: Arc<Own>,
         pool: Pool,
         credentials: Arc<dyn Credentials>,
+        worlds: Arc<Worlds>,
         connect_timeout: Duration,
     ) -> Self {
-        Self { own, pool, credentials, connect_timeout }
+        Self { own, pool, credentials, worlds, connect_timeout }
     }
 }
 
@@ -164,7 +174,8 @@ impl Dial for Tunnels {
                 }
                 Tunnel::Single { address, peers } => {
                     let to = self.to(*address, Expected::new(peers.iter().cloned()));
-                    self.pool.connect(&to, &self.credential()?, request(way)).await
+                    let stream = self.pool.connect(&to, &self.credential()?, request(way)).await?;
+                    self.believe(way, stream)
                 }
                 Tunnel::Nested { gateway, gateway_identity, peers, capacity } => {
                     let to = self.to(*gateway, gateway_identity.clone().into());
@@ -174,7 +185,10 @@ impl Dial for Tunnels {
                         capacity: *capacity,
                     };
                     let outer = ConnectRequest::to(way.authority.clone());
-                    self.pool.connect_nested(&to, &inner, &self.credential()?, outer, request(way)).await
+                    let credential = self.credential()?;
+                    let stream =
+                        self.pool.connect_nested(&to, &inner, &credential, outer, request(way)).await?;
+                    self.believe(way, stream)
                 }
             }
         })
@@ -186,13 +200,35 @@ impl Tunnels {
         Destination { source: self.own.uid.clone(), address, peers }
     }
 
+    /// A certificate that was revoked proves nobody, whenever its tunnel was opened.
+    fn believe(&self, way: &Way, stream: Stream) -> Result<Stream, DialError> {
+        let world = self.worlds.load();
+        let judge = |peer: &VerifiedPeer| {
+            let began = peer.not_before.duration_since(std::time::UNIX_EPOCH);
+            let not_before = began.map_or(0, |since| since.as_secs());
+            admission::believed(&world.snapshot, &TlsPeer { identity: peer.identity.clone(), not_before })
+        };
+        for peer in stream.path() {
+            if let Err(denial) = judge(peer) {
+                self.pool.retire_where(|_, peer| judge(peer).is_err());
+                let cause = PeerError::Usage { identity: peer.identity.clone(), cause: denial.to_string() };
+                return Err(DialError::Unproven { address: Address::Tcp(way.address()), cause });
+            }
+        }
+        Ok(stream)
+    }
+
     fn credential(&self) -> Result<Arc<Credential>, DialError> {
         self.credentials.current(&self.own.identity).map_err(|_| DialError::OwnCertificateEnded)
     }
 }
 
 fn request(way: &Way) -> ConnectRequest {
-    ConnectRequest { origin: way.origin.clone(), ..ConnectRequest::to(way.authority.clone()) }
+    let forwarded = way.source_address.map(|address| match address {
+        IpAddr::V4(address) => format!("for=\"{address}\""),
+        IpAddr::V6(address) => format!("for=\"[{address}]\""),
+    });
+    ConnectRequest { origin: way.origin.clone(), forwarded, ..ConnectRequest::to(way.authority.clone()) }
 }
 
 #[cfg(test)]

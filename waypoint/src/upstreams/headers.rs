@@ -25,20 +25,34 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 
 /// Removes what claims an identity: only a waypoint says who the caller is.
 pub fn strip_claims(headers: &mut HeaderMap) {
-    let claims: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| **name == FORWARDED_CLIENT || name.as_str().starts_with("x-strait-"))
-        .cloned()
-        .collect();
+    let claims: Vec<HeaderName> = headers.keys().filter(|name| is_claim(name)).cloned().collect();
     for name in claims {
         headers.remove(name);
     }
 }
 
-/// The protocol that a request wants to change to, if it does.
+/// Applications that get fields as variables cannot tell a hyphen from an underscore (RFC 3875, section 4.1.18).
+fn is_claim(name: &HeaderName) -> bool {
+    let name = name.as_str().replace('_', "-");
+    name == FORWARDED_CLIENT.as_str() || name.starts_with("x-strait-")
+}
+
+/// The protocol that a request wants to change to, if it asks for exactly one that we let through.
 pub fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     let asks = nominated(headers).iter().any(|name| name == "upgrade");
-    headers.get(header::UPGRADE).filter(|_| asks).cloned()
+    let mut said = headers.get_all(header::UPGRADE).iter();
+    match (said.next(), said.next()) {
+        (Some(only), None) if asks && !carries_requests(only) => Some(only.clone()),
+        _ => None,
+    }
+}
+
+/// Behind another HTTP, or TLS that may hold one, requests would follow that nobody here judges.
+fn carries_requests(protocol: &HeaderValue) -> bool {
+    protocol.to_str().map_or(true, |text| {
+        let text = text.trim().to_ascii_lowercase();
+        text.contains(',') || ["h2", "h3", "http", "tls"].iter().any(|begin| text.starts_with(begin))
+    })
 }
 
 fn nominated(headers: &HeaderMap) -> Vec<String> {
@@ -133,7 +147,8 @@ mod tests {
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = "/a?b".parse().unwrap();
         for (name, value) in headers {
-            request.headers_mut().append(*name, HeaderValue::from_str(value).unwrap());
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            request.headers_mut().append(name, HeaderValue::from_str(value).unwrap());
         }
         let own = "spiffe://east/ns/shop/sa/waypoint".parse().unwrap();
         let caller =
@@ -149,12 +164,16 @@ mod tests {
                 ("host", "a"),
                 ("x-forwarded-client-cert", "By=x;URI=spiffe://east/ns/a/sa/admin"),
                 ("x-strait-origin", "x"),
+                ("x_forwarded_client_cert", "URI=spiffe://east/ns/a/sa/admin"),
+                ("X-Forwarded_Client-Cert", "URI=spiffe://east/ns/a/sa/admin"),
+                ("x_strait_origin", "x"),
             ],
             Speaks::Http1,
         );
         let said: Vec<_> = request.headers().get_all(FORWARDED_CLIENT).iter().collect();
         assert_eq!(said, ["By=spiffe://east/ns/shop/sa/waypoint;URI=spiffe://east/ns/lab/sa/planner"]);
-        assert!(!request.headers().contains_key("x-strait-origin"));
+        let names: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["host", "x-forwarded-client-cert"]);
     }
 
     #[test]
@@ -183,6 +202,28 @@ mod tests {
         let asked = [("host", "a"), ("connection", "Upgrade"), ("upgrade", "websocket")];
         assert_eq!(prepared(&asked, Speaks::Http1).headers()["upgrade"], "websocket");
         assert!(!prepared(&asked, Speaks::Http2).headers().contains_key("upgrade"));
+    }
+
+    #[test]
+    fn nobody_upgrades_to_requests_that_are_not_judged() {
+        for (protocol, passes) in [
+            ("websocket", true),
+            ("SPDY/3.1", true),
+            ("h2c", false),
+            ("H2C", false),
+            ("HTTP/2.0", false),
+            ("TLS/1.0", false),
+            ("websocket, h2c", false),
+        ] {
+            let asked = [("host", "a"), ("connection", "Upgrade"), ("upgrade", protocol)];
+            assert_eq!(
+                prepared(&asked, Speaks::Http1).headers().contains_key("upgrade"),
+                passes,
+                "{protocol}"
+            );
+        }
+        let twice = [("connection", "upgrade"), ("upgrade", "websocket"), ("upgrade", "h2c")];
+        assert!(!prepared(&twice, Speaks::Http1).headers().contains_key("upgrade"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -67,6 +68,7 @@ pub struct Key {
     authority: String,
     speaks: Speaks,
     caller: Peer,
+    source_address: Option<IpAddr>,
     vouched: bool,
 }
 
@@ -78,6 +80,7 @@ impl Key {
             authority: way.authority.to_string(),
             speaks,
             caller: caller.clone(),
+            source_address: way.source_address,
             vouched: way.origin.is_some(),
         }
     }

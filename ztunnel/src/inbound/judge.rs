@@ -134,7 +134,7 @@ fn judge(snapshot: &Snapshot, request: &Request, standing: bool) -> Result<Grant
     }
     let source = source(snapshot, request, &caller);
     let facts = Facts {
-        source_address: source_address(request, &caller, source.as_deref()),
+        source_address: admission::source_address(snapshot, &workload.network, &caller, request.claimed),
         caller,
         port: addressed.port,
         http: Fact::Missing(NOT_READ),
@@ -156,12 +156,6 @@ fn source(snapshot: &Snapshot, request: &Request, caller: &Caller) -> Option<Arc
     let network = &snapshot.workload(&request.workload)?.network;
     let owner = snapshot.workload_at(network, request.claimed?)?;
     (Some(&owner.identity) == caller.workload.verified()).then(|| owner.clone())
-}
-
-/// A claimed address counts where a voucher says it, or where its owner has the caller's identity. Else it is unknown,
-/// which a Deny on addresses matches and an Allow does not.
-fn source_address(request: &Request, caller: &Caller, source: Option<&Workload>) -> Option<IpAddr> {
-    request.claimed.filter(|_| caller.by.is_some() || source.is_some())
 }
 
 /// RFC 7239, section 4: `for="ADDRESS"` or `for="ADDRESS:PORT"`, IPv6 in brackets.
