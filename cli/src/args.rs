@@ -166,6 +166,7 @@ impl Listed {
             Self::Routes => "/v1/routes",
             Self::Policies => "/v1/policies",
             Self::Certificates => "/v1/certificates",
+            // Proxies know what is open; the control plane knows what was decided lately.
             Self::Connections => "/v1/connections",
             Self::Proxies => "/v1/proxies",
             Self::Links => "/v1/links",

@@ -52,6 +52,30 @@ impl Running {
     }
 }
 
+/// The file in a proxy's state directory that says where its admin page is.
+const ADMIN_FILE: &str = "admin";
+
+/// Writes down where a proxy's admin page is, for the commands of whoever owns its state directory.
+pub(crate) fn tell_admin(state: &Path, admin: SocketAddr) -> anyhow::Result<()> {
+    runtime::sealed::private_directory(state)?;
+    let file = state.join(ADMIN_FILE);
+    std::fs::write(&file, admin.to_string()).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// The admin pages of the proxies whose state is beside the control plane's, by the proxy's name.
+pub(crate) fn proxies(state: &Path) -> Vec<(String, SocketAddr)> {
+    let Ok(folders) = std::fs::read_dir(state.join("proxies")) else { return Vec::new() };
+    let mut found: Vec<(String, SocketAddr)> = folders
+        .flatten()
+        .filter_map(|folder| {
+            let admin = std::fs::read_to_string(folder.path().join(ADMIN_FILE)).ok()?;
+            Some((folder.file_name().into_string().ok()?, admin.trim().parse().ok()?))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
 /// Reads one JSON page of an admin port.
 pub(crate) async fn page(admin: SocketAddr, path: &str) -> anyhow::Result<Value> {
     let body = within(admin, path).await?;

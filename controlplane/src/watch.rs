@@ -33,8 +33,6 @@ pub(crate) mod folder;
 mod tests;
 
 use crate::accepted::Door;
-pub(crate) use documents::Written;
-pub(crate) use folder::Look;
 use folder::{Folder, is_ours};
 
 /// How long it must be quiet before the folders are looked at: an editor's rename is over by then.

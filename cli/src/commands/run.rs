@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     apps,
     args::{App, ControlPlane, Gateway, Node, Run},
+    client,
     settings::Settings,
 };
 
@@ -98,6 +99,7 @@ pub(crate) fn node(arguments: &Node) -> anyhow::Result<ztunnel::Config> {
         control_plane,
         join.token_file.clone(),
     );
+    client::tell_admin(&join.state, SocketAddr::new(join.address, 15000))?;
     config.state_directory = Some(join.state.clone());
     config.hbone_bind_port = Some(join.hbone_bind_port);
     config.admin = Some(SocketAddr::new(join.address, 15000));
@@ -125,6 +127,7 @@ pub(crate) fn gateway(arguments: &Gateway) -> anyhow::Result<waypoint::Config> {
         join.address,
     );
     config.hbone_bind_port = join.hbone_bind_port;
+    client::tell_admin(&join.state, SocketAddr::new(join.address, 15000))?;
     Ok(config)
 }
 
