@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
 use ::mesh::{Identity, TrustDomain};
@@ -16,6 +17,7 @@ use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
+use translate::Access;
 
 use super::{client::Client, network::Number, pages, program::Program, wait::until_some};
 
@@ -33,6 +35,8 @@ pub struct Plan<'a> {
     pub nodes: &'a [&'a str],
     /// Its waypoints and gateways: namespace, name.
     pub gateways: &'a [(&'a str, &'a str)],
+    /// What holds for Services where no policy and no label speaks.
+    pub default_access: Access,
 }
 
 /// A running cluster.
@@ -41,6 +45,7 @@ pub struct Cluster {
     name: String,
     nodes: Vec<String>,
     gateways: Vec<(String, String)>,
+    default_access: Access,
     /// Dropped first: programs write into the folder.
     programs: BTreeMap<String, Program>,
     folder: TempDir,
@@ -82,6 +87,7 @@ impl Cluster {
             name: plan.name.to_owned(),
             nodes: plan.nodes.iter().map(|node| (*node).to_owned()).collect(),
             gateways: plan.gateways.iter().map(|(one, two)| ((*one).to_owned(), (*two).to_owned())).collect(),
+            default_access: plan.default_access,
             programs: BTreeMap::new(),
             folder,
             number: Number::take()?,
@@ -176,13 +182,14 @@ impl Cluster {
     /// When it does not start.
     pub async fn start_control_plane(&mut self) -> anyhow::Result<()> {
         let range = format!("127.{}.0.0/16", self.number.get()).parse()?;
-        let config = controlplane::Config::on_one_machine(
+        let mut config = controlplane::Config::on_one_machine(
             vec![self.folder().join("files")],
             self.folder().join("state"),
             self.name.clone(),
             self.trust_domain().parse()?,
             vec![range],
         )?;
+        config.default_access = self.default_access;
         let (tell, told) = oneshot::channel();
         let program = Program::start(&format!("{} {CONTROL_PLANE}", self.name), move || async move {
             let drain = Drain::new();
@@ -329,6 +336,20 @@ impl Cluster {
         pages::json(SocketAddr::new(self.own_ip(program)?, 15000), path).await
     }
 
+    /// Waits until a proxy has put on disk what it knew at a moment or later.
+    ///
+    /// # Panics
+    /// When it does not in time.
+    pub async fn stored_since(&self, program: &str, moment: SystemTime) {
+        let file = self.folder().join("proxies").join(program.replace('/', "-")).join("resources");
+        until_some(&format!("{program} stores what it knows"), async || {
+            let stored = fs::metadata(&file)?.modified()?;
+            ensure!(stored >= moment, "it did last at {stored:?}, not since {moment:?}");
+            Ok(())
+        })
+        .await;
+    }
+
     /// Waits for a line in a proxy's access log that holds every one of these texts.
     ///
     /// # Panics
@@ -349,7 +370,10 @@ impl Cluster {
     pub async fn explained(&self, id: &str) -> Value {
         until_some(&format!("{id} is explained"), async || {
             ensure!(!id.is_empty(), "the refusal said no id");
-            self.page(&format!("/v1/explain?id={id}")).await
+            let said = self.page(&format!("/v1/explain?id={id}")).await?;
+            // Before its record came, the id alone says less.
+            ensure!(said["caller"].is_string(), "its record did not come: {said}");
+            Ok(said)
         })
         .await
     }

@@ -1,11 +1,16 @@
 //! Applications: what listens on the socket where a workload is delivered.
 
-use std::{convert::Infallible, path::Path, sync::Arc};
+use std::{convert::Infallible, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::stream;
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use http_body_util::{BodyExt as _, Full, StreamBody, combinators::BoxBody};
+use hyper::{
+    body::{Frame, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::{
@@ -13,6 +18,9 @@ use tokio::{
     net::{UnixListener, UnixStream},
     task::JoinHandle,
 };
+
+/// How often an endless answer says something.
+const TICK: Duration = Duration::from_millis(20);
 
 /// What an application answers with.
 pub type Answer = Response<BoxBody<Bytes, Infallible>>;
@@ -55,14 +63,15 @@ impl Server {
         })
     }
 
-    /// Says its name, the path, and who called, as the mesh told it.
+    /// Says its name, the path, and who called, as the mesh told it. At `/endless` it says so again and again.
     ///
     /// # Errors
     /// As [`Server::http`].
     pub fn web(at: &Path, name: &str) -> anyhow::Result<Self> {
         let name = name.to_owned();
         Self::http(at, move |request| {
-            text(format!("{name} {} for {}", request.uri().path(), caller(request)))
+            let said = format!("{name} {} for {}", request.uri().path(), caller(request));
+            if request.uri().path() == "/endless" { endless(said) } else { text(said) }
         })
     }
 
@@ -127,6 +136,19 @@ impl Drop for Server {
 /// An answer of text.
 pub fn text(text: impl Into<Bytes>) -> Answer {
     whole(StatusCode::OK, "text/plain", text)
+}
+
+/// An answer that repeats a text until its caller leaves.
+pub fn endless(text: impl Into<Bytes>) -> Answer {
+    let text = text.into();
+    let ticks = stream::unfold((), move |()| {
+        let text = text.clone();
+        async move {
+            tokio::time::sleep(TICK).await;
+            Some((Ok::<_, Infallible>(Frame::data(text)), ()))
+        }
+    });
+    Response::new(BoxBody::new(StreamBody::new(ticks)))
 }
 
 /// An answer with a whole body.

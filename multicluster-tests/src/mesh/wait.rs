@@ -12,8 +12,8 @@ const EVERY: Duration = Duration::from_millis(10);
 /// # Panics
 /// When it does not within [`PATIENCE`].
 #[track_caller]
-pub fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) -> impl Future<Output = ()> {
-    let caller = std::panic::Location::caller();
+pub fn until(what: impl Into<String>, mut holds: impl AsyncFnMut() -> bool) -> impl Future<Output = ()> {
+    let (what, caller) = (what.into(), std::panic::Location::caller());
     async move {
         let waiting = async {
             while !holds().await {
@@ -32,10 +32,10 @@ pub fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) -> impl Future<Ou
 /// When it does not within [`PATIENCE`]; with what it said last.
 #[track_caller]
 pub fn until_some<T, E: std::fmt::Display>(
-    what: &str,
+    what: impl Into<String>,
     mut look: impl AsyncFnMut() -> Result<T, E>,
 ) -> impl Future<Output = T> {
-    let caller = std::panic::Location::caller();
+    let (what, caller) = (what.into(), std::panic::Location::caller());
     async move {
         let mut last = "nothing was looked at".to_owned();
         let waiting = async {

@@ -1,6 +1,6 @@
 //! One cluster that most tests need: callers on node `one`, servers on node `two`, a waypoint before some of them.
 
-use multicluster_tests::mesh::{Client, Cluster, Plan, until_some};
+use multicluster_tests::mesh::{Access, Client, Cluster, Plan, until_some};
 
 /// Namespaces, and the waypoint of `shop`.
 pub(crate) const MESH: &str = "
@@ -101,12 +101,16 @@ spec:
     )
 }
 
+/// What the cluster consists of, with these files.
+pub(crate) fn plan<'a>(files: &'a [(&'a str, &'a str)], default_access: Access) -> Plan<'a> {
+    Plan { name: "shop", files, nodes: &["one", "two"], gateways: &[("shop", "waypoint")], default_access }
+}
+
 /// The cluster with these policies, one file each.
 pub(crate) async fn shop(policies: &[(&str, &str)]) -> Cluster {
     let mut files = vec![("mesh.yaml", MESH), ("workloads.yaml", WORKLOADS), ("services.yaml", SERVICES)];
     files.extend(policies);
-    let gateways = &[("shop", "waypoint")];
-    Cluster::start(Plan { name: "shop", files: &files, nodes: &["one", "two"], gateways }).await.unwrap()
+    Cluster::start(plan(&files, Access::Open)).await.unwrap()
 }
 
 /// The agent `planner`.
@@ -119,7 +123,20 @@ pub(crate) fn intern(cluster: &Cluster) -> Client {
     cluster.client("shop", "intern", (1, 2)).unwrap()
 }
 
+/// Waits until a URL of a Service with a waypoint answers this client by way of it, and returns what it says.
+///
+/// Until the waypoint was Programmed once, the old path stays.
+#[track_caller]
+pub(crate) fn reaches_through(client: &Client, url: &str) -> impl Future<Output = String> {
+    until_some(format!("{url} answers through the waypoint"), async move || {
+        let said = client.text(url).await?;
+        anyhow::ensure!(said.contains("for spiffe://"), "{said}");
+        Ok(said)
+    })
+}
+
 /// Waits until a URL answers this client, and returns what it says.
-pub(crate) async fn reaches(client: &Client, url: &str) -> String {
-    until_some(&format!("{url} answers"), async || client.text(url).await).await
+#[track_caller]
+pub(crate) fn reaches(client: &Client, url: &str) -> impl Future<Output = String> {
+    until_some(format!("{url} answers"), async move || client.text(url).await)
 }
