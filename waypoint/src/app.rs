@@ -285,6 +285,7 @@ fn begin(
         Arc::clone(&own),
         shared.pool.clone(),
         Arc::clone(&credentials),
+        Arc::clone(&shared.worlds),
         connect_timeout,
     ));
     let calls = Arc::new(Calls::new(

@@ -113,7 +113,7 @@ impl Connections {
             self.running.lock().values().filter(|it| it.concerned(snapshot, touched)).cloned().collect();
         let mut closed = 0;
         for running in concerned {
-            if let Err(denial) = running.judge(snapshot, judge) {
+            if let Err(denial) = running.judge(snapshot, touched, judge) {
                 running.closing.close(Denial { reason: no_longer(denial.reason), ..denial });
                 closed += 1;
             }
@@ -178,13 +178,17 @@ impl Running {
             })
     }
 
-    fn judge(&self, snapshot: &Snapshot, judge: &dyn Judge) -> Result<(), Denial> {
+    fn judge(&self, snapshot: &Snapshot, touched: &Touched, judge: &dyn Judge) -> Result<(), Denial> {
         admission::check(snapshot, &self.arrival)?;
         let upstream = self.trail.record().upstream.and_then(|upstream| upstream.identity);
-        if let Some(identity) = upstream
-            && snapshot.bundle(identity.trust_domain()).is_none()
-        {
-            return Err(Denial::plain(Reason::TrustDomainUnknown, format!("{identity} answers it")));
+        if let Some(identity) = upstream {
+            if snapshot.bundle(identity.trust_domain()).is_none() {
+                return Err(Denial::plain(Reason::TrustDomainUnknown, format!("{identity} answers it")));
+            }
+            // Under which of its certificates it answers is not kept: a revocation that just came ends it.
+            if touched.identities.contains(&identity) {
+                return Err(Denial::plain(Reason::Revoked, format!("{identity} answers it")));
+            }
         }
         self.places().try_for_each(|place| judge.judge(&place, &self.facts, Purpose::Again))
     }

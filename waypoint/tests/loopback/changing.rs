@@ -124,6 +124,22 @@ async fn revoking_one_caller_closes_its_streams_and_not_the_others() {
 }
 
 #[tokio::test]
+async fn a_revoked_endpoint_answers_nobody_any_more() {
+    let (mesh, chunks) = open("text/event-stream", DefaultAccess::Open).await;
+    let mut planner = mesh.http1("lab/planner", WEB_VIP).await;
+    let mut response = planner.send(request("/").body(body("")).unwrap()).await;
+    chunks.send("data: 1\n\n").unwrap();
+    assert_eq!(first(&mut response).await.unwrap().unwrap(), "data: 1\n\n");
+    let revocation =
+        Revocation { identity: identity("shop/web-1"), issued_before: u64::MAX / 2, reason: "lost".into() };
+    assert_eq!(mesh.apply(vec![Resource::Revocation(revocation.into())]), 1);
+    assert!(first(&mut response).await.is_none());
+    // Neither by the tunnel that is open nor by a new one.
+    assert_eq!(mesh.get("lab/planner", "/").await.status, 503);
+    assert_eq!(mesh.get("lab/planner", "/").await.status, 503);
+}
+
+#[tokio::test]
 async fn a_trust_domain_that_is_unlinked_loses_its_streams() {
     let (mesh, _chunks) = open("text/event-stream", DefaultAccess::Open).await;
     let mut far = mesh.http1("spiffe://west/ns/agents/sa/planner", WEB_VIP).await;

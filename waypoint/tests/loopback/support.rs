@@ -373,6 +373,7 @@ impl Mesh {
             Arc::clone(&own),
             Pool::new(transport::pool::Config::default()),
             Arc::clone(&credentials),
+            Arc::clone(&worlds),
             Duration::from_secs(5),
         ));
         let upstreams: Arc<dyn Upstreams> = Arc::new(Calls::new(
