@@ -15,6 +15,7 @@ mod limits;
 mod revocation;
 pub mod root;
 pub mod rotation;
+mod serial;
 pub mod serve;
 pub mod sign;
 

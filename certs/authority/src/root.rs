@@ -21,7 +21,7 @@ pub use self::store::RootStore;
 
 use crate::{
     certificate::{RootFault, check_root, set_validity},
-    sign::Serial,
+    serial::Serial,
 };
 
 /// How long a new root lives, unless told otherwise.

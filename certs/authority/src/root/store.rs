@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     root::{Root, RootError},
-    sign::Serial,
+    serial::Serial,
 };
 
 /// Largest root file.
