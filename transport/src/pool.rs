@@ -5,12 +5,12 @@
 //! was verified as one of those expected, under a certificate of ours and of theirs that have not ended, against
 //! the roots that we believe now. *Caveats*: tunnels live on the runtime that opened them.
 
+mod config;
+mod destination;
 mod table;
 
 use std::{
     io,
-    net::SocketAddr,
-    num::{NonZeroU16, NonZeroUsize},
     pin::Pin,
     sync::{Arc, Weak},
     time::Duration,
@@ -20,59 +20,24 @@ use mesh::names::WorkloadUid;
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
+pub use config::Config;
+pub use destination::{Destination, Inner};
+pub use table::Usage;
+
 use crate::{
-    credential::{Credential, Expected, VerifiedPeer},
+    credential::{Credential, VerifiedPeer},
     dial::{DialError, Target, dial},
     hbone::{
-        Authority, ConnectRequest, Limits,
+        ConnectRequest,
         client::{Driver, OpenError, Tunnel, establish},
     },
-    pool::table::{Begin, Key, Now, Place, Table},
     socket::Address,
     stream::Stream,
 };
+use table::{Begin, Key, Now, Place, Table};
 
 /// How often a stream is tried in another tunnel when its tunnel ended under it.
 const ATTEMPTS_MAX: usize = 3;
-
-/// Bounds of a pool.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Streams in one tunnel; the next one opens another tunnel.
-    pub streams_per_tunnel: NonZeroU16,
-    /// Tunnels with one key.
-    pub tunnels_per_key: NonZeroUsize,
-    /// Tunnels in all.
-    pub tunnels: NonZeroUsize,
-    /// How long a tunnel without streams is kept.
-    pub idle_timeout: Duration,
-    /// Time to connect.
-    pub connect_timeout: Duration,
-    /// Bounds of each tunnel.
-    pub limits: Limits,
-}
-
-/// Where a tunnel leads, and for whom: equal ones share tunnels.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Destination {
-    /// The workload that we carry for. Its tunnels are never shared with another's.
-    pub source: WorkloadUid,
-    /// Where the tunnel is accepted.
-    pub address: SocketAddr,
-    /// Who must be there.
-    pub peers: Expected,
-}
-
-/// Where an inner tunnel leads, through a gateway.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Inner {
-    /// The exported service, by name.
-    pub service: Authority,
-    /// Who may serve it.
-    pub peers: Expected,
-    /// How much the other cluster says it can take: so many inner tunnels are spread over its endpoints.
-    pub capacity: u32,
-}
 
 /// Keeps tunnels. A clone is the same pool.
 #[derive(Debug, Clone)]
@@ -88,28 +53,6 @@ struct Shared {
 
 /// Opens one tunnel.
 type Opening = Pin<Box<dyn Future<Output = Result<(Tunnel, Driver), DialError>> + Send>>;
-
-/// How full a pool is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Tunnels, inner ones included.
-    pub tunnels: usize,
-    /// Streams in them.
-    pub streams: usize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            streams_per_tunnel: NonZeroU16::new(100).expect("100 is not zero"),
-            tunnels_per_key: NonZeroUsize::new(64).expect("64 is not zero"),
-            tunnels: NonZeroUsize::new(4096).expect("4096 is not zero"),
-            idle_timeout: Duration::from_secs(300),
-            connect_timeout: Duration::from_secs(10),
-            limits: Limits::default(),
-        }
-    }
-}
 
 impl Pool {
     /// An empty pool.

@@ -5,6 +5,7 @@
 //! that is dropped before it was finished is cut, so that nobody takes a part for the whole; a socket is closed as
 //! the system closes it.
 
+pub(crate) mod chunk;
 mod reader;
 mod writer;
 
@@ -20,7 +21,8 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-pub use reader::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, Reader};
+pub use chunk::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN};
+pub use reader::Reader;
 pub use writer::Writer;
 
 use crate::{

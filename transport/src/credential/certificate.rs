@@ -8,20 +8,7 @@ use std::{
 use mesh::Identity;
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer, time::ASN1Time};
 
-use crate::credential::PeerError;
-
-/// A peer that proved itself in a handshake.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifiedPeer {
-    /// Who it is.
-    pub identity: Identity,
-    /// When its certificate begins.
-    pub not_before: SystemTime,
-    /// When its certificate ends.
-    pub not_after: SystemTime,
-    /// The serial number of its certificate, lower-case hexadecimal.
-    pub serial: String,
-}
+use super::peer::{PeerError, VerifiedPeer};
 
 /// Reads a leaf by the rules of the X509-SVID standard (sections 2, 4 and 5.2), but checks no signature.
 pub(crate) fn read_leaf(der: &[u8]) -> Result<VerifiedPeer, PeerError> {

@@ -10,7 +10,7 @@ use rustls::{
     version::TLS13,
 };
 
-use crate::credential::{
+use super::{
     provider::provider,
     verify::{Roots, Verifier},
 };

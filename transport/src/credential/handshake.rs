@@ -9,7 +9,11 @@ use rustls::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
-use crate::credential::{Expected, PeerError, VerifiedPeer, WrongPeer, certificate::read_leaf};
+use super::{
+    certificate::read_leaf,
+    expected::{Expected, WrongPeer},
+    peer::{PeerError, VerifiedPeer},
+};
 
 /// Why no TLS connection came to be.
 #[derive(Debug)]

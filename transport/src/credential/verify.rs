@@ -20,9 +20,10 @@ use rustls::{
 };
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
-use crate::credential::{
-    BuildError, Bundles, PeerError, VerifiedPeer,
+use super::{
     certificate::{read_leaf, read_validity},
+    parts::{BuildError, Bundles},
+    peer::{PeerError, VerifiedPeer},
     provider::provider,
 };
 

@@ -15,7 +15,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
 
-use crate::stream::CHUNK_BYTES_MAX;
+use crate::stream::chunk::CHUNK_BYTES_MAX;
 
 /// Chunks smaller than this are joined, so that the peer does not count many tiny frames against us.
 const SMALL_BYTES: usize = 1024;

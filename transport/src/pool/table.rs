@@ -4,11 +4,11 @@ use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use tokio::sync::watch;
 
+use super::{config::Config, destination::Destination};
 use crate::{
     credential::{Bundles, Credential, Expected},
     dial::DialError,
     hbone::{Authority, carrier::Slot, client::Tunnel},
-    pool::{Config, Destination, Usage},
     socket::Address,
 };
 
@@ -36,6 +36,15 @@ impl Key {
             }
         }
     }
+}
+
+/// How full a pool is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Tunnels, inner ones included.
+    pub tunnels: usize,
+    /// Streams in them.
+    pub streams: usize,
 }
 
 /// A place for one stream.

@@ -12,12 +12,9 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::chunk::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN};
 use crate::{hbone::carrier::TunnelReader, socket::Socket};
 
-/// First read of a quiet stream, in bytes.
-pub const CHUNK_BYTES_MIN: usize = 4 * 1024;
-/// Largest read of a busy stream, in bytes; also what is gathered from a tunnel before it is handed on.
-pub const CHUNK_BYTES_MAX: usize = 1024 * 1024;
 /// Chunks that are handed on together.
 const CHUNKS_MAX: usize = 64;
 
