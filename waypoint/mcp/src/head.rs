@@ -4,29 +4,16 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 
+pub use crate::header::{LAST_EVENT, METHOD, NAME, PARAM_PREFIX, SESSION, VALUE_MAX, VERSION};
 use crate::{
-    message::{Kind, Message, NAME_MAX},
+    header::one,
+    message::{Kind, Message},
     rejection::{INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, Rejection},
     repeats,
     revision::{Era, Revision},
 };
-
-/// The version of the protocol.
-pub const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-/// The session, in revisions that have them.
-pub const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
-/// The method, repeated.
-pub const METHOD: HeaderName = HeaderName::from_static("mcp-method");
-/// The name or URI, repeated.
-pub const NAME: HeaderName = HeaderName::from_static("mcp-name");
-/// Where a stream is to be resumed.
-pub const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
-/// How long a header value may be, in bytes: room for a name of `NAME_MAX` in base64, or a session token.
-pub const VALUE_MAX: usize = 2 * NAME_MAX;
-/// What the names of headers that repeat an argument begin with.
-pub const PARAM_PREFIX: &str = "mcp-param-";
 
 /// What a request asks of the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,18 +114,6 @@ fn bare(status: StatusCode, message: &str) -> Rejection {
     Rejection::new(status, code, message)
 }
 
-/// The one value of a header.
-pub(crate) fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Rejection> {
-    let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Rejection::mismatch(format!("{name} stands twice")));
-    }
-    let text = value.to_str().ok().filter(|text| text.len() <= VALUE_MAX);
-    text.map(Some)
-        .ok_or_else(|| Rejection::mismatch(format!("{name} has characters that are not allowed there")))
-}
-
 /// A browser says where a page came from. Pages of elsewhere have no business here: their host name may have been
 /// pointed at us ("DNS rebinding"), so only a page of the very host that is asked passes.
 fn check_origin(authority: Option<&str>, headers: &HeaderMap) -> Result<(), Rejection> {
@@ -209,7 +184,7 @@ fn zero(weight: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderName, HeaderValue};
 
     use super::*;
 

@@ -14,6 +14,8 @@ pub mod rejection;
 pub mod revision;
 pub mod session;
 
+mod header;
+mod id;
 mod onward;
 mod opening;
 mod refusal;

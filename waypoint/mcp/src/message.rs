@@ -8,49 +8,14 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Map, Value};
 
+pub use crate::id::{Id, NAME_MAX};
 use crate::{
     json::{self, Keys},
     rejection::{INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Rejection},
 };
 
-/// How long a method, a name or an id may be, in bytes. Longer ones are no names, but an attack on logs.
-pub const NAME_MAX: usize = 4096;
-
 /// The `_meta` key in which a request of 2026-07-28 says its version.
 pub const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
-
-/// What a request is answered by.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Id {
-    /// A text.
-    Text(Arc<str>),
-    /// An integer.
-    Number(i64),
-    /// An integer beyond `i64`.
-    Large(u64),
-}
-
-impl Id {
-    /// As JSON.
-    pub fn value(&self) -> Value {
-        match self {
-            Self::Text(text) => Value::from(&**text),
-            Self::Number(number) => Value::from(*number),
-            Self::Large(number) => Value::from(*number),
-        }
-    }
-
-    /// Of JSON: a text of bounded length or an integer.
-    pub fn from_value(value: &Value) -> Option<Self> {
-        match value {
-            Value::String(text) if text.len() <= NAME_MAX => Some(Self::Text(text.as_str().into())),
-            Value::Number(number) => {
-                number.as_i64().map(Self::Number).or_else(|| number.as_u64().map(Self::Large))
-            }
-            _ => None,
-        }
-    }
-}
 
 /// What a message is.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,7 +5,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
-    message::Id,
+    id::Id,
     revision::{Era, Revision},
 };
 

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 
 use crate::{
-    head::{METHOD, NAME, PARAM_PREFIX, one},
+    header::{METHOD, NAME, PARAM_PREFIX, one},
     message::{Kind, Message},
     rejection::Rejection,
     revision::{Era, Revision},
