@@ -1,11 +1,10 @@
 //! 7. Existing connections survive, and a new denial closes exactly its own.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use multicluster_tests::mesh::{server::Server, until, until_some};
 
 use crate::{
     open::{Endless, echoes},
+    revocation::revocation,
     shop::{allow, intern, planner, policy, reaches_through, shop},
 };
 
@@ -67,16 +66,7 @@ async fn mesh_invariant_7_of_two_callers_through_one_waypoint_a_revocation_close
     let stays = Endless::begin(&intern, "http://web.shop/endless").await.unwrap();
     until("both are fed", async || gone.count() > 2 && stays.count() > 2).await;
 
-    let revocation = format!(
-        "
-apiVersion: strait.dev/v1alpha1
-kind: Revocation
-metadata: {{name: planner}}
-spec: {{identity: \"{}\", issuedBefore: \"{}\"}}
-",
-        cluster.identity("shop", "planner"),
-        now()
-    );
+    let revocation = revocation(&cluster.identity("shop", "planner"));
     cluster.write("revocation.yaml", &revocation).unwrap();
     until("planner's stream is closed", async || gone.ended().is_some()).await;
     let seen = stays.count();
@@ -112,21 +102,4 @@ async fn mesh_invariant_7_the_node_judges_each_caller_behind_a_waypoint_as_himse
     until("planner's goes on", async || stays.count() > seen + 5).await;
     assert_eq!(stays.ended(), None);
     assert_eq!(intern.denied("http://web.shop/").await.unwrap().reason, "Denied");
-}
-
-/// Now, as RFC 3339 in whole seconds.
-fn now() -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let (days, second) = (seconds / 86400, seconds % 86400);
-    // Days since 1970 to a date, by the calendar's 400 years.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second % 3600 / 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }

@@ -1,6 +1,7 @@
 //! What always holds (DESIGN 2), and for each of it tests that try to break it, over whole meshes in one process.
 #![allow(clippy::unwrap_used)]
 
+mod across;
 mod bypass;
 mod closing;
 mod identities;
@@ -11,5 +12,6 @@ mod order;
 mod pair;
 mod plaintext;
 mod refusals;
+mod revocation;
 mod shop;
 mod unknown;
