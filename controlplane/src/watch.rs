@@ -163,7 +163,7 @@ pub fn read(paths: Vec<PathBuf>, compiler: &Compiler) -> Result<Arc<Input>, Watc
 
 /// What these files would be seen as, without a disk.
 #[cfg(test)]
-pub(crate) fn read_text(files: &[(&str, &str)]) -> Look {
+pub(crate) fn read_text(files: &[(&str, &str)]) -> folder::Look {
     let compile = |_: &str| Ok(());
     let read = |(name, text): &(&str, &str)| {
         Arc::new(folder::FileRead {
@@ -171,12 +171,12 @@ pub(crate) fn read_text(files: &[(&str, &str)]) -> Look {
             written: documents::read(name, text, &compile),
         })
     };
-    Look { files: files.iter().map(read).collect(), unreadable: Vec::new() }
+    folder::Look { files: files.iter().map(read).collect(), unreadable: Vec::new() }
 }
 
 /// One look at one folder.
 #[cfg(test)]
-pub(crate) fn look_at(folder: &Path) -> Look {
+pub(crate) fn look_at(folder: &Path) -> folder::Look {
     Folder::new(vec![folder.to_owned()]).look(&|_| Ok(()), |_| false)
 }
 
