@@ -179,7 +179,7 @@ fn upward() -> UpwardConfig {
 /// Waits until the program is to end, and ends it in order: no new connections, GOAWAY, what runs, the rest.
 async fn end(config: &Config, node: &Node, drain: &Drain) {
     drain.watch().draining().await;
-    let (tunnels, grace) = (node.tunnels.clone(), config.drain_grace + config.drain_closing);
+    let (tunnels, grace) = (node.tunnels.clone(), config.drain_grace.saturating_add(config.drain_closing));
     let goodbye = tokio::spawn(async move { tunnels.drain(grace).await });
     let drained = drain.finish(config.drain_grace, config.drain_closing).await;
     tracing::info!(?drained, "drained");
