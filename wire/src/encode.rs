@@ -1,8 +1,8 @@
 //! Resources as bytes, and back.
 //!
 //! Workload and Service travel as `istio.workload.Address`, with what Istio has no words for in an extension; every
-//! other kind as a [`Document`] under a type name of its own. Equal resources have equal bytes, so a version is a
-//! hash of them. What a reader does not understand whole rejects that resource, by name: it might have been a
+//! other kind as a `strait.v1.Document` under a type name of its own. Equal resources have equal bytes, so a version
+//! is a hash of them. What a reader does not understand whole rejects that resource, by name: it might have been a
 //! restriction.
 
 mod address;

@@ -9,7 +9,7 @@ use super::peer::PeerError;
 /// The root certificates (DER) of each trust domain. A root signs for its own trust domain only.
 pub type Bundles = BTreeMap<TrustDomain, Vec<Vec<u8>>>;
 
-/// What a [`Credential`] is made of.
+/// What a [`Credential`](super::Credential) is made of.
 pub struct CredentialParts {
     /// The identity that the certificate must carry.
     pub identity: Identity,
@@ -21,7 +21,7 @@ pub struct CredentialParts {
     pub bundles: Arc<Bundles>,
 }
 
-/// Why parts make no [`Credential`].
+/// Why parts make no [`Credential`](super::Credential).
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// There is no certificate.
