@@ -59,7 +59,7 @@ impl Door {
         let before = std::mem::take(&mut self.kept);
         let mut passing =
             Passing { before, kept: BTreeMap::new(), objects: BTreeMap::new(), problems: Vec::new() };
-        let mut places: BTreeMap<Name, Place> = BTreeMap::new();
+        let counts = counting(look, &passing.before);
         let mut broken: BTreeMap<String, Rejection> = BTreeMap::new();
         for (file, written) in look.files.iter().flat_map(|file| file.written.iter().map(|w| (&file.name, w)))
         {
@@ -69,16 +69,15 @@ impl Door {
                 broken.entry(file.clone()).or_insert_with(|| refused.rejection.clone());
                 continue;
             };
-            if let Some(first) = places.get(&name) {
-                passing.problems.push(second_place(&name, written.place(), first));
+            if let Some(other) = counts.get(&name).filter(|place| *place != written.place()) {
+                passing.problems.push(second_place(&name, written.place(), other));
                 continue;
             }
-            if places.len() == OBJECTS_MAX {
+            if passing.objects.len() == OBJECTS_MAX {
                 passing.problems.push(too_many(&name, written.place()));
                 broken.entry(file.clone()).or_insert_with(|| too_many(&name, written.place()));
                 continue;
             }
-            places.insert(name.clone(), written.place().clone());
             passing.one(name, file, written);
         }
         let unreadable: Vec<Rejection> = look.unreadable.iter().filter_map(rejection).cloned().collect();
@@ -170,6 +169,22 @@ impl Passing {
             self.objects.insert(name, Admitted::LastGood { object, rejection });
         }
     }
+}
+
+/// Which place of each object counts: the file that it was accepted from, else the first that is seen; so a file
+/// that is added takes nothing from one that is there.
+fn counting(look: &Look, before: &BTreeMap<Name, Kept>) -> BTreeMap<Name, Place> {
+    let mut counts: BTreeMap<Name, Place> = BTreeMap::new();
+    for written in look.files.iter().flat_map(|file| &file.written) {
+        let Some(name) = written.name() else { continue };
+        let place = written.place();
+        match counts.get(&name) {
+            Some(first) if first.file == place.file => {}
+            Some(_) if before.get(&name).is_none_or(|kept| kept.file != place.file) => {}
+            _ => drop(counts.insert(name, place.clone())),
+        }
+    }
+    counts
 }
 
 /// What a new version may not be, given the one before: a revocation only grows.

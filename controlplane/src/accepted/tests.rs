@@ -158,3 +158,29 @@ fn damaged_memory_is_absent_memory_and_is_said() {
     assert_eq!(states(&input), ["p denies"]);
     assert_eq!(input.problems.len(), 1, "{:?}", input.problems);
 }
+
+#[test]
+fn a_duplicate_counts_nowhere_whichever_file_it_stands_in() {
+    let mine = good("p");
+    let other = mine.replace("action: Allow", "action: Deny");
+    let mut door = Door::forgetful();
+    pass(&mut door, &[("m.yaml", &mine)]);
+    for added in ["a.yaml", "z.yaml"] {
+        let mut files = [("m.yaml", mine.as_str()), (added, other.as_str())];
+        files.sort_unstable();
+        let input = pass(&mut door, &files);
+        let [Admitted::Accepted { object }] = &*input.objects else { panic!("{:?}", input.objects) };
+        assert!(
+            matches!(&**object, Object::AccessPolicy(policy) if policy.spec.action == api::access::Action::Allow)
+        );
+        let said: Vec<String> = input.problems.iter().map(ToString::to_string).collect();
+        assert!(
+            said[0].starts_with(&format!("{added}:1: AccessPolicy shop/p: is written a second time")),
+            "{said:?}"
+        );
+        assert!(said[0].contains("the one at m.yaml:1 counts"), "{said:?}");
+    }
+    // Once it is the only one, it counts, wherever it stands.
+    let input = pass(&mut door, &[("a.yaml", &other)]);
+    assert!(input.problems.is_empty() && input.objects.len() == 1, "{input:?}");
+}
