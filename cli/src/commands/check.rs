@@ -43,6 +43,7 @@ pub(crate) async fn run(arguments: &Check) -> anyhow::Result<ExitCode> {
         None => running(&Running::find(&arguments.at.state)?).await?,
     };
     findings.sort();
+    findings.dedup();
     output::one(arguments.at.output, &serde_json::to_value(&findings)?, &people(&findings))?;
     let broken = findings.iter().any(|finding| finding.level == Level::Error);
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -72,7 +73,7 @@ fn before(files: &Path) -> anyhow::Result<Vec<Finding>> {
             Finding::error(
                 format!("{object} ({}) is not accepted", rejection.place),
                 format!("{field}{}", rejection.message),
-                rejection.remedy.to_string(),
+                remedy(&rejection.remedy),
             )
         })
         .collect())
@@ -80,8 +81,9 @@ fn before(files: &Path) -> anyhow::Result<Vec<Finding>> {
 
 async fn running(running: &Running) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    rejected(&running.page("/v1/problems").await?, &mut findings);
-    conditions(&running.page("/v1/statuses").await?, &mut findings);
+    let problems = running.page("/v1/problems").await?;
+    rejected(&problems, &mut findings);
+    conditions(&running.page("/v1/statuses").await?, &problems, &mut findings);
     proxies(&running.page("/v1/proxies").await?, &mut findings);
     missing(&running.page("/v1/workloads").await?, &running.page("/v1/proxies").await?, &mut findings);
     services(&running.page("/v1/services").await?, &mut findings);
@@ -107,21 +109,31 @@ fn rejected(problems: &Value, findings: &mut Vec<Finding>) {
                 text(row, "until_then")
             ),
             format!("{} {}", text(row, "field"), text(row, "message")).trim().to_owned(),
-            text(row, "remedy"),
+            remedy(text(row, "remedy")),
         ));
     }
 }
 
-/// Conditions of objects that are not true. The messages of statuses name the remedy.
-fn conditions(statuses: &Value, findings: &mut Vec<Finding>) {
+/// What is to be done, also where the cause says it all.
+fn remedy(text: &str) -> &str {
+    if text.is_empty() { "write there what the cause asks for" } else { text }
+}
+
+/// Conditions of objects that are not true. The messages of statuses name the remedy. That an object is not
+/// accepted was already said, with its place, where it stands among the problems.
+fn conditions(statuses: &Value, problems: &Value, findings: &mut Vec<Finding>) {
     for (object, status) in statuses.as_object().into_iter().flatten() {
+        let said = rows(problems).any(|row| text(row, "object") == object);
         for condition in every_condition(status) {
-            if condition["status"] == "False" {
-                findings.push(Finding::error(
-                    format!("{object} is not {}", text(condition, "type")),
-                    text(condition, "reason"),
-                    text(condition, "message"),
-                ));
+            let kind = text(condition, "type");
+            let (reason, message) = (text(condition, "reason"), text(condition, "message"));
+            match text(condition, "status") {
+                "False" if said && kind == "Accepted" => {}
+                "False" => findings.push(Finding::error(format!("{object} is not {kind}"), reason, message)),
+                "Unknown" if kind == "WaypointBound" => {
+                    findings.push(Finding::warn(format!("{object} has no waypoint yet"), reason, message));
+                }
+                _ => {}
             }
         }
     }
@@ -231,7 +243,7 @@ mod tests {
             ] },
         });
         let mut findings = Vec::new();
-        conditions(&statuses, &mut findings);
+        conditions(&statuses, &json!([]), &mut findings);
         let what: Vec<&str> = findings.iter().map(|finding| finding.what.as_str()).collect();
         assert_eq!(what, ["AccessPolicy shop/a is not Accepted", "ClusterLink west is not ResolvedRefs"]);
     }
