@@ -102,4 +102,7 @@ async fn mesh_invariant_7_the_node_judges_each_caller_behind_a_waypoint_as_himse
     until("planner's goes on", async || stays.count() > seen + 5).await;
     assert_eq!(stays.ended(), None);
     assert_eq!(intern.denied("http://web.shop/").await.unwrap().reason, "Denied");
+    // The Deny gave the port another set; what ends a grant in that one is heard as well.
+    cluster.write("web.yaml", &allow("web", "web", &["intern"])).unwrap();
+    until("planner's stream is closed", async || stays.ended().is_some()).await;
 }

@@ -95,3 +95,35 @@ async fn mesh_invariant_6_proxies_that_lost_their_control_plane_go_on_also_after
     cluster.write("plain.yaml", &allow("plain", "plain", &["planner", "intern"])).unwrap();
     reaches(&intern, "http://plain.shop/").await;
 }
+
+#[tokio::test]
+async fn mesh_invariant_6_damaged_state_is_none_and_none_lets_nobody_through() {
+    let mut cluster = shop(&[("plain.yaml", &allow("plain", "plain", &["planner"]))]).await;
+    let plain = Server::web(&cluster.socket("plain"), "plain").unwrap();
+    let (planner, intern) = (planner(&cluster), intern(&cluster));
+    reaches(&planner, "http://plain.shop/").await;
+    let asked = plain.asked().len();
+    cluster.stored_since("two", SystemTime::UNIX_EPOCH).await;
+    cluster.kill("controlplane").unwrap();
+    cluster.kill("two").unwrap();
+    let file = cluster.folder().join("proxies/two/resources");
+    let mut stored = std::fs::read(&file).unwrap();
+    let middle = stored.len() / 2;
+    stored[middle] ^= 1;
+    std::fs::write(&file, stored).unwrap();
+    cluster.start_node("two").unwrap();
+    // It says that it is not ready, and serves nobody.
+    until("node two answers that it is not ready", async || {
+        let page = cluster.proxy_page("two", "/healthz/ready").await;
+        page.is_err_and(|error| error.to_string().contains("503"))
+    })
+    .await;
+    for client in [&planner, &intern] {
+        client.denied("http://plain.shop/").await.unwrap();
+    }
+    assert_eq!(plain.asked().len(), asked);
+    // Told again, it serves again.
+    cluster.start_control_plane().await.unwrap();
+    reaches(&planner, "http://plain.shop/").await;
+    assert_eq!(intern.denied("http://plain.shop/").await.unwrap().reason, "NoGrant");
+}

@@ -68,3 +68,28 @@ async fn mesh_invariant_1_without_a_node_nothing_is_carried_and_nothing_is_said_
     assert_eq!(clear.lock().len(), 0, "nobody dialled the address past the tunnel");
     assert_eq!(plain.asked().len(), 1, "the server saw nothing that did not come through its node");
 }
+
+#[tokio::test]
+async fn mesh_invariant_1_an_address_of_the_mesh_that_nobody_has_is_never_dialled() {
+    let mut cluster = shop(&[]).await;
+    let _plain = Server::web(&cluster.socket("plain"), "plain").unwrap();
+    let planner = planner(&cluster);
+    reaches(&planner, "http://plain.shop/").await;
+    // On this machine these could be dialled: nobody's address, and a port that a workload does not have.
+    let nobody = cluster.number().at(1, 99, 80);
+    let other = cluster.number().at(1, 11, 81);
+    let heard = [ear(nobody).await, ear(other).await];
+    for address in [nobody, other] {
+        let denied = planner.refused(&address.to_string()).await.unwrap();
+        assert!(!denied.id.is_empty(), "{denied}");
+    }
+    // Who cannot ask does not guess.
+    cluster.kill("controlplane").unwrap();
+    let silent = cluster.number().at(1, 98, 80);
+    let more = ear(silent).await;
+    for address in [silent, nobody, other] {
+        planner.refused(&address.to_string()).await.unwrap();
+    }
+    planner.refused("nothing.shop.svc.cluster.local:80").await.unwrap();
+    assert!(heard.iter().chain([&more]).all(|ears| ears.lock().is_empty()), "somebody was dialled");
+}
