@@ -236,11 +236,25 @@ impl State {
     }
 }
 
+/// A trust domain of others whose roots cannot all be read is not believed at all: it must neither keep alive what was
+/// believed before, nor keep our own certificates from being used.
 fn build(identity: &Identity, parts: &Parts, bundles: &Arc<Bundles>) -> Result<Credential, BuildError> {
-    Credential::new(CredentialParts {
-        identity: identity.clone(),
-        chain_der: parts.chain_der.clone(),
-        key_pkcs8_der: parts.key_pkcs8_der.clone(),
-        bundles: Arc::clone(bundles),
-    })
+    let mut bundles = Arc::clone(bundles);
+    loop {
+        let built = Credential::new(CredentialParts {
+            identity: identity.clone(),
+            chain_der: parts.chain_der.clone(),
+            key_pkcs8_der: parts.key_pkcs8_der.clone(),
+            bundles: Arc::clone(&bundles),
+        });
+        match built {
+            Err(BuildError::Root { trust_domain, cause }) if trust_domain != *identity.trust_domain() => {
+                tracing::error!(%trust_domain, cause, "a root cannot be read: its trust domain is not believed");
+                if Arc::make_mut(&mut bundles).remove(&trust_domain).is_none() {
+                    return Err(BuildError::Root { trust_domain, cause });
+                }
+            }
+            built => return built,
+        }
+    }
 }

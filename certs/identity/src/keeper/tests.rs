@@ -331,6 +331,29 @@ async fn subscribed_bundles_replace_the_named_roots() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_root_of_another_that_cannot_be_read_takes_nothing_from_us_and_gives_it_nothing() {
+    let rig = Rig::new(8, None);
+    rig.keeper.set_wanted(&wanted(&["planner"]));
+    rig.keeper.wait(&id("planner")).await.unwrap();
+    let (east, west, north): (TrustDomain, TrustDomain, TrustDomain) =
+        ("east".parse().unwrap(), "west".parse().unwrap(), "north".parse().unwrap());
+    let own = rig.authority.ca.lock().unwrap().der.clone();
+    let believed = |others: Vec<(TrustDomain, Vec<Vec<u8>>)>| -> Arc<Bundles> {
+        Arc::new(others.into_iter().chain([(east.clone(), vec![own.clone()])]).collect())
+    };
+    let good = Ca::new().der;
+    rig.keeper.set_bundles(believed(vec![(north.clone(), vec![good.clone()])]));
+    // North is not believed any more, and what west says cannot be read.
+    rig.keeper.set_bundles(believed(vec![(west.clone(), vec![good, vec![1, 2, 3]])]));
+    let held = rig.keeper.current(&id("planner")).unwrap();
+    assert_eq!(held.bundles().keys().collect::<Vec<_>>(), [&east]);
+    // And certificates go on being renewed.
+    rig.keeper.set_wanted(&wanted(&["planner", "other"]));
+    assert!(rig.keeper.wait(&id("other")).await.is_ok());
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restart_needs_no_authority() {
     let directory = tempfile::tempdir().unwrap();
     let store = || Some(Store::new(&directory.path().join("proxy")));
