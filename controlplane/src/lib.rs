@@ -22,5 +22,5 @@ mod trust;
 pub mod watch;
 
 pub use app::{ControlPlane, Running, run};
-pub use roll::Members;
 pub use config::{ADMIN_PORT, Config, ConfigError, METRICS_PORT, PORT, READY_PORT};
+pub use roll::Members;

@@ -1,6 +1,6 @@
 //! `strait up` as a user runs it: a folder of YAML, a state directory, a log, and what one does with them.
 //!
-//! Each run has addresses and folders of its own, so that tests do not meet. [`curl`] and [`connect`] speak through
+//! Each run has addresses and folders of its own, so that tests do not meet. [`curl()`] and [`connect`] speak through
 //! explicit proxies as applications do; [`Echo`] is an application that is reached.
 
 mod curl;

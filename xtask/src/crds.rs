@@ -62,7 +62,10 @@ fn wanted() -> anyhow::Result<BTreeMap<String, String>> {
     let mut files = BTreeMap::new();
     for (name, crd) in api::crds::all() {
         let text = serde_saphyr::to_string(&crd).with_context(|| format!("{name} is not YAML"))?;
-        files.insert(name, format!("# Written by `cargo xtask crds` from controlplane/api; not edited by hand.\n{text}"));
+        files.insert(
+            name,
+            format!("# Written by `cargo xtask crds` from controlplane/api; not edited by hand.\n{text}"),
+        );
     }
     Ok(files)
 }

@@ -120,9 +120,13 @@ async fn begin(
     // Who is there is known only now; what changed while we dialled is looked at here.
     let source = workload.uid.clone();
     let plain = !record.mutual_tls;
-    guard
-        .decide(&node.world, |snapshot| Ok(((), uses(snapshot, &source, plain, &peers)?)))
-        .map_err(Failure::Denied)?;
+    let judged = guard.decide(&node.world, |snapshot| Ok(((), uses(snapshot, &source, plain, &peers)?)));
+    if let Err(denial) = judged {
+        // A tunnel that was being opened while its peer was revoked came too late to be retired: nobody else gets it.
+        let world = node.world.load();
+        node.pool.retire_where(|_, peer| admission::believed(&world.snapshot, &tls_peer(peer)).is_err());
+        return Err(Failure::Denied(denial));
+    }
     Ok((stream, guard))
 }
 
@@ -261,7 +265,7 @@ impl Made {
         node.finish(&guard, &record, &relayed);
     }
 
-    /// The parts, for who relays in its own way; it ends with [`finish`].
+    /// The parts, for who relays in its own way; it ends with `finish`.
     pub(crate) fn into_parts(self) -> (Stream, Guard, Record) {
         (self.stream, self.guard, self.record)
     }

@@ -145,7 +145,7 @@ pub enum Hop {
         chosen: Chosen,
     },
     /// It may be in the mesh, and is not held: ask the control plane, wait a bound, decide again, else refuse
-    /// ([`silent`]).
+    /// ([`crate::hop::silent`]).
     Ask(Vec<Wanted>),
 }
 
