@@ -126,7 +126,7 @@ fn assemble(config: Config, reporter: &Reporter) -> Result<Shared, RunError> {
         pool: Pool::new(transport::pool::Config::default()),
         readiness: Readiness::new(),
         metrics,
-        records: Records { refusals, now: SystemTime::now },
+        records: Records { refusals, decisions, now: SystemTime::now },
         requests,
         log,
         tunnels: Tunnels::default(),
@@ -312,6 +312,7 @@ fn begin(
         report: Report {
             log: Some(shared.log.clone()),
             requests: shared.requests.clone(),
+            decisions: shared.records.decisions.clone(),
             worlds: Arc::clone(&shared.worlds),
             now: SystemTime::now,
         },

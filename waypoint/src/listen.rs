@@ -76,6 +76,7 @@ async fn tunnel(
         Err(error) => {
             let error = crate::causes::with_causes(&error);
             tracing::info!(%error, ?from, "a connection did not become a tunnel");
+            waypoint.report.decisions.handshake_failed();
             return;
         }
     };

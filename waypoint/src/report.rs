@@ -23,6 +23,8 @@ pub struct Report {
     pub log: Option<AccessLog>,
     /// Request metrics.
     pub requests: Requests,
+    /// Decisions, and connections that never came to one.
+    pub decisions: Decisions,
     /// What we know of those who are named.
     pub worlds: Arc<Worlds>,
     /// The time.

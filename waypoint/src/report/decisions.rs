@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use exchange::Place;
 use mesh::{
-    Facts,
+    Denial, Facts, Reason,
     access::{self, Grant, Judgement},
     facts::Fact,
 };
@@ -18,6 +18,17 @@ use wire::report::{DecisionKey, Reporter, Verdict};
 
 /// Most callers that are counted by name; others count as `other`.
 pub(super) const CALLERS_MAX: usize = 1000;
+
+/// Reasons of judgements.
+const JUDGED: [Reason; 7] = [
+    Reason::Denied,
+    Reason::NoGrant,
+    Reason::BeyondLimit,
+    Reason::IdentityUnknown,
+    Reason::NotOfTheMesh,
+    Reason::PolicyBroken,
+    Reason::PolicyMissing,
+];
 
 /// Counts decisions. Clones are the same.
 #[derive(Debug, Clone)]
@@ -101,6 +112,36 @@ impl Decisions {
             };
             let rule = shadow.rule.as_deref().unwrap_or_default();
             count(labels(verdict, "audit", reason, &shadow.policy.to_string(), rule), up);
+        }
+    }
+
+    /// Counts a refusal that no policy decided: what is malformed or too much, or leads nowhere. Those of policies
+    /// were counted when they were judged.
+    pub(super) fn refused(&self, denial: &Denial, facts: &Facts) {
+        if !JUDGED.contains(&denial.reason) {
+            self.count_refused(denial.reason, self.caller(facts), protocol(facts));
+        }
+    }
+
+    /// Counts a connection that did not become a tunnel.
+    pub fn handshake_failed(&self) {
+        self.count_refused(Reason::HandshakeFailed, "unknown".into(), "tcp");
+    }
+
+    fn count_refused(&self, reason: Reason, source_workload: LabelText, protocol: &'static str) {
+        let labels = Labels {
+            verdict: "refused",
+            mode: "enforce",
+            reason: reason.name(),
+            policy: "".into(),
+            rule: "".into(),
+            source_workload,
+            destination_service: "unknown".into(),
+            protocol,
+        };
+        self.counts.get_or_create(&labels).inc();
+        if let Some((reporter, now)) = &self.up {
+            reporter.decided(labels.key(Verdict::Refused), now());
         }
     }
 

@@ -1,4 +1,4 @@
-//! Gives refusals their ids, keeps them, and sends a copy up.
+//! Gives refusals their ids, keeps and counts them, and sends a copy up.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -9,17 +9,22 @@ use mesh::{
 };
 use wire::report::{Refusals, Subject};
 
+use super::Decisions;
+
 /// The register of a waypoint.
 #[derive(Debug, Clone)]
 pub struct Records {
     /// Where refusals are kept.
     pub refusals: Refusals,
+    /// Where those are counted that no policy decided.
+    pub decisions: Decisions,
     /// The time.
     pub now: fn() -> SystemTime,
 }
 
 impl Register for Records {
     fn refused(&self, denial: &Denial, facts: &Facts, trail: &Trail) -> Arc<str> {
+        self.decisions.refused(denial, facts);
         let subject = Subject {
             source: match facts.source_address {
                 Some(address) if facts.caller.workload.verified().is_none() => {

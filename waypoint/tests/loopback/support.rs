@@ -400,6 +400,7 @@ impl Mesh {
             report: Report {
                 log: plan.log.clone(),
                 requests: Requests::default(),
+                decisions: Decisions::new(None),
                 worlds: Arc::clone(&worlds),
                 now: SystemTime::now,
             },
