@@ -150,8 +150,12 @@ async fn http(
     let head = match inbox.read(http::head).await? {
         Ok(head) => head,
         Err(error) => {
-            refuse(node, workload, Denial::plain(Reason::Malformed, error.to_string()));
-            inbox.write(&answer(400, "Bad Request", None, &error.to_string())).await?;
+            let (reason, status, phrase) = match error {
+                http::HeadError::TooLarge => (Reason::TooMuch, 431, "Request Header Fields Too Large"),
+                _ => (Reason::Malformed, 400, "Bad Request"),
+            };
+            refuse(node, workload, Denial::plain(reason, error.to_string()));
+            inbox.write(&answer(status, phrase, None, &error.to_string())).await?;
             return Ok(None);
         }
     };
