@@ -82,7 +82,7 @@ pub fn enter(
     own: &Own,
     peer: &VerifiedPeer,
     origin: &OriginField,
-    forwarded: Option<&str>,
+    claimed: Option<IpAddr>,
     authority: &Authority,
 ) -> Result<Entered, Denial> {
     let not_before = peer.not_before.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -94,7 +94,6 @@ pub fn enter(
     };
     let caller = admission::check(snapshot, &arrival)?;
     let to = addressed(snapshot, own, peer, authority)?;
-    let claimed = forwarded.and_then(forwarded_for);
     let source_address = snapshot
         .workload(&own.uid)
         .and_then(|ourselves| admission::source_address(snapshot, &ourselves.network, &caller, claimed));
@@ -219,37 +218,4 @@ fn of_workload(
         }));
     }
     Ok(Addressed::Workload { workload: workload.uid.clone(), port })
-}
-
-/// The address in `forwarded: for="IP:port"` (RFC 7239). It is only what was said.
-fn forwarded_for(text: &str) -> Option<IpAddr> {
-    let first = text.split(',').next()?;
-    let pair = first.split(';').map(str::trim).find_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        name.eq_ignore_ascii_case("for").then_some(value)
-    })?;
-    let value = pair.trim_matches('"');
-    if let Ok(address) = value.parse::<std::net::SocketAddr>() {
-        return Some(address.ip());
-    }
-    value.trim_matches(['[', ']']).parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_forwarded_address_is_read() {
-        for (text, expected) in [
-            ("for=\"10.0.0.1:80\"", Some("10.0.0.1")),
-            ("for=10.0.0.1;host=a", Some("10.0.0.1")),
-            ("host=a;For=\"[fd00::1]:80\", for=1.1.1.1", Some("fd00::1")),
-            ("for=\"[fd00::1]\"", Some("fd00::1")),
-            ("for=unknown", None),
-            ("", None),
-        ] {
-            assert_eq!(forwarded_for(text), expected.map(|it| it.parse().unwrap()), "{text}");
-        }
-    }
 }

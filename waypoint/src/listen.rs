@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use transport::{
     Credentials, Listener, Socket,
     drain::Tunnels,
-    hbone::{self, Connect, ConnectHead, Limits, RefusalStatus, ResponseHead},
+    hbone::{self, Connect, Limits, RefusalStatus, ResponseHead},
 };
 
 use crate::{
@@ -132,9 +132,9 @@ async fn stream(waypoint: Arc<Waypoint>, connect: Connect, mut drain: DrainWatch
 fn entered(waypoint: &Waypoint, connect: &Connect) -> Result<Entered, Denial> {
     let peer =
         connect.peer().ok_or_else(|| Denial::plain(Reason::HandshakeFailed, "the peer is not proven"))?;
-    let ConnectHead { origin, forwarded, .. } = &connect.head;
+    let head = &connect.head;
     let world = waypoint.worlds.load();
-    enter(&world.snapshot, &waypoint.own, peer, origin, forwarded.as_deref(), &connect.authority)
+    enter(&world.snapshot, &waypoint.own, peer, &head.origin, head.forwarded_for(), &connect.authority)
 }
 
 fn refuse(waypoint: &Waypoint, connect: Connect, denial: &Denial) {

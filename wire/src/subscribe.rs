@@ -58,7 +58,7 @@ impl Config {
                 most: Duration::from_secs(5),
             },
             disk_after: Duration::from_secs(2),
-            store_interval: Duration::from_secs(1),
+            store_interval: Duration::from_millis(100),
             wants_max: 1024,
             want_idle: Duration::from_secs(600),
             chance,

@@ -22,6 +22,10 @@ use super::{
     shared::{LinkRow, Plan, Shared},
 };
 
+/// How often a silent control plane is asked whether it is there.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// Time that it has for the answer.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for connecting to another control plane.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -148,7 +152,11 @@ impl Link {
         .map_err(|error| error.to_string())?;
         // The connector does TLS whatever the scheme says; https would have tonic look for TLS of its own.
         let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", self.plan.control_plane))
-            .map_err(|error| format!("spec.controlPlane.address: {error}"))?;
+            .map_err(|error| format!("spec.controlPlane.address: {error}"))?
+            // A cluster that falls silent without a reset is noticed, and its exports are no longer "connected".
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true);
         let channel = endpoint.connect_with_connector_lazy(connector);
         let config = ImportsConfig { backoff: backoff(), chance: rand::random };
         let receiver = Receiver { link: Arc::clone(self) };

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
 };
 
@@ -220,6 +220,22 @@ pub(crate) fn put(fields: &mut HeaderMap, name: &'static str, text: Option<&str>
     }
 }
 
+impl ConnectHead {
+    /// The address in `forwarded`, which only describes (RFC 7239, section 4): `for=ADDRESS` or `for="ADDRESS:PORT"`,
+    /// IPv6 in brackets. Said twice it is not said.
+    pub fn forwarded_for(&self) -> Option<IpAddr> {
+        let pairs =
+            self.forwarded.as_deref()?.split([';', ',']).filter_map(|pair| pair.trim().split_once('='));
+        let mut said = pairs.filter(|(name, _)| name.eq_ignore_ascii_case("for")).map(|(_, value)| value);
+        let (Some(only), None) = (said.next(), said.next()) else { return None };
+        let node = only.trim_matches('"');
+        if let Some(rest) = node.strip_prefix('[') {
+            return rest.split_once(']')?.0.parse().ok();
+        }
+        node.split(':').next()?.parse().ok()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -343,6 +359,26 @@ mod tests {
             let mapped = matches!(address.ip(), std::net::IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
             let plain = SocketAddr::new(address.ip(), address.port());
             prop_assert_eq!(plain.to_string().parse::<Authority>().is_ok(), address.port() != 0 && !mapped);
+        }
+    }
+
+    #[test]
+    fn forwarded_says_one_address_or_none() {
+        for (text, expected) in [
+            ("for=\"10.20.0.1:80\";host=a", Some("10.20.0.1")),
+            ("for=10.20.0.1", Some("10.20.0.1")),
+            ("host=a; For=\"[fd00::1]:80\"", Some("fd00::1")),
+            ("for=\"[fd00::1]\"", Some("fd00::1")),
+            ("for=10.20.0.1, for=10.20.0.2", None),
+            ("for=10.20.0.1, FOR=10.20.0.2", None),
+            ("for=unknown", None),
+            ("for=", None),
+            ("", None),
+        ] {
+            let mut fields = HeaderMap::new();
+            fields.insert(FORWARDED, HeaderValue::from_static(text));
+            let read = ConnectHead::read(&fields).forwarded_for().map(|address| address.to_string());
+            assert_eq!(read.as_deref(), expected, "{text}");
         }
     }
 }

@@ -7,7 +7,7 @@ use exchange::{Body, BoxFuture, Exchange, Filter, Response, Step};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use mesh::resource;
 
-use crate::plan::BrokenFilter;
+use crate::broken::BrokenFilter;
 
 /// How long a preflight may be kept where nothing is said (Gateway API default).
 const MAX_AGE_SECONDS_DEFAULT: u32 = 5;

@@ -6,7 +6,7 @@ use exchange::{BoxFuture, Exchange, Filter, Response, Step};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use mesh::resource::HeaderEdit;
 
-use crate::plan::BrokenFilter;
+use crate::broken::BrokenFilter;
 
 /// An edit, compiled.
 #[derive(Debug, Default)]

@@ -4,6 +4,7 @@
 //! [`Plan`]; [`Plan::chain`] makes the filters of one exchange.
 
 pub mod authorize;
+pub mod broken;
 pub mod cors;
 pub mod headers;
 pub mod mirror;
@@ -11,5 +12,6 @@ pub mod plan;
 pub mod redirect;
 pub mod rewrite;
 
+pub use broken::BrokenFilter;
 pub use mirror::Mirrors;
-pub use plan::{BrokenFilter, Plan, Surroundings};
+pub use plan::{Plan, Surroundings};

@@ -8,6 +8,7 @@ use mesh::resource::{self, RouteFilter};
 use crate::{
     Mirrors,
     authorize::Authorize,
+    broken::BrokenFilter,
     cors::{self, Cors},
     headers::{Edit, RequestHeaders, ResponseHeaders},
     mirror::Mirror,
@@ -44,37 +45,6 @@ const ORDER: [Kind; 7] = [
     // Innermost on the way back: the edits of a route apply to what its backend said.
     Kind::ResponseHeaders,
 ];
-
-/// Why a rule's filters cannot be realised. The rule then answers 500.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BrokenFilter {
-    /// No header name.
-    #[error("{0:?} is no header name")]
-    HeaderName(String),
-    /// No header value.
-    #[error("{0:?} cannot stand in a header")]
-    HeaderValue(String),
-    /// No redirect.
-    #[error("{0} is no status of a redirect")]
-    RedirectStatus(u16),
-    /// No scheme.
-    #[error("{0:?} is no scheme: http or https")]
-    Scheme(String),
-    /// No host.
-    #[error("{0:?} is no host")]
-    Host(String),
-    /// No path.
-    #[error("{0:?} is no path")]
-    Path(String),
-    /// A mirror of more than all, or of none in none.
-    #[error("a mirror of {numerator} in {denominator} is not possible")]
-    Fraction {
-        /// How many.
-        numerator: u32,
-        /// Of how many.
-        denominator: u32,
-    },
-}
 
 /// The filters of one rule or one backend of it.
 #[derive(Debug, Default)]

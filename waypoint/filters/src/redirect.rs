@@ -7,7 +7,7 @@ use http::{HeaderValue, StatusCode, header};
 use mesh::resource;
 
 use crate::{
-    plan::BrokenFilter,
+    broken::BrokenFilter,
     rewrite::{self, rewritten},
 };
 

@@ -9,7 +9,7 @@ use mesh::{
     resource::{self, PathRewrite},
 };
 
-use crate::plan::BrokenFilter;
+use crate::broken::BrokenFilter;
 
 /// A rewrite, compiled.
 #[derive(Debug)]

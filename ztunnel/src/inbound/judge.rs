@@ -63,7 +63,7 @@ impl Request {
             OriginField::Malformed => Origin::Malformed,
             OriginField::Many(times) => Origin::Many(*times),
         };
-        let claimed = connect.head.forwarded.as_deref().and_then(forwarded_for);
+        let claimed = connect.head.forwarded_for();
         let peer = tls_peer(connect.peer()?);
         Some(Self { workload: workload.clone(), authority, peer, origin, claimed, began })
     }
@@ -156,37 +156,4 @@ fn source(snapshot: &Snapshot, request: &Request, caller: &Caller) -> Option<Arc
     let network = &snapshot.workload(&request.workload)?.network;
     let owner = snapshot.workload_at(network, request.claimed?)?;
     (Some(&owner.identity) == caller.workload.verified()).then(|| owner.clone())
-}
-
-/// RFC 7239, section 4: `for="ADDRESS"` or `for="ADDRESS:PORT"`, IPv6 in brackets.
-fn forwarded_for(text: &str) -> Option<IpAddr> {
-    let mut said = text.split([';', ',']).filter_map(|pair| pair.trim().strip_prefix("for="));
-    let (Some(only), None) = (said.next(), said.next()) else { return None };
-    let node = only.trim_matches('"');
-    if let Some(rest) = node.strip_prefix('[') {
-        return rest.split_once(']')?.0.parse().ok();
-    }
-    node.split(':').next()?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn forwarded_says_one_address_or_none() {
-        let read = |text: &str| forwarded_for(text).map(|address| address.to_string());
-        for (text, expected) in [
-            ("for=\"10.20.0.1:80\";host=a", Some("10.20.0.1")),
-            ("for=10.20.0.1", Some("10.20.0.1")),
-            ("host=a; for=\"[fd00::1]:80\"", Some("fd00::1")),
-            ("for=\"[fd00::1]\"", Some("fd00::1")),
-            ("for=10.20.0.1, for=10.20.0.2", None),
-            ("for=unknown", None),
-            ("for=", None),
-            ("", None),
-        ] {
-            assert_eq!(read(text).as_deref(), expected, "{text}");
-        }
-    }
 }
