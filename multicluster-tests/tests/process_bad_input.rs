@@ -707,8 +707,13 @@ fn tunnel_ports_refuse_who_does_not_speak_hbone_as_somebody_they_know() {
         let name = "spiffe://bad.test/ns/web/sa/caller";
         let forged = stranger.sign(&[name], Duration::from_secs(600)).expect("a certificate");
         let authority = format!("{}:80", mesh.up.ip(1, 2));
-        let answer =
-            runtime.block_on(hbone::connect(address, &forged, &[root.clone()], &authority, HeaderMap::new()));
+        let answer = runtime.block_on(hbone::connect(
+            address,
+            &forged,
+            std::slice::from_ref(&root),
+            &authority,
+            HeaderMap::new(),
+        ));
         assert!(answer.is_err(), "{address} believes {answer:?}");
         mesh.counted(program, "HandshakeFailed", counted, plain.len() + 5);
     }
