@@ -3,7 +3,14 @@
 //! TLS always. A client may show a certificate (linked control planes must, to read exports); who a proxy is, its
 //! token says.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -83,7 +90,10 @@ pub(crate) async fn serve(
 
 async fn connection(stream: TlsStream, services: Services, mut drain: DrainWatch) {
     let peer = Peer(stream.peer().map(|peer| peer.identity.clone()));
+    let asked = Arc::new(AtomicBool::new(false));
+    let asking = Arc::clone(&asked);
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        asking.store(true, Ordering::Relaxed);
         let (services, peer) = (services.clone(), peer.clone());
         async move { Ok::<_, Infallible>(answer(services, peer, request).await) }
     });
@@ -96,8 +106,19 @@ async fn connection(stream: TlsStream, services: Services, mut drain: DrainWatch
         .keep_alive_timeout(KEEPALIVE)
         .max_concurrent_streams(STREAMS_MAX);
     let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    // Until the first request nobody has proven anything: who only connects must not hold a place.
+    let silent = async {
+        tokio::time::sleep(HEAD_TIMEOUT).await;
+        if asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
     let ended = tokio::select! {
         ended = served.as_mut() => ended,
+        () = silent => {
+            tracing::debug!("a connection that asked for nothing is closed");
+            return;
+        }
         () = drain.draining() => {
             served.as_mut().graceful_shutdown();
             tokio::select! {

@@ -10,7 +10,7 @@ use crate::{
     facts::{Caller, Peer},
     hop::{Authority, OWN_PORTS},
     identity::Identity,
-    names::{Hostname, Network, ServiceKey, WorkloadUid},
+    names::{Hostname, ServiceKey, WorkloadUid},
     resource::{Admission, Workload},
     snapshot::Snapshot,
 };
@@ -236,19 +236,23 @@ pub fn believed(snapshot: &Snapshot, peer: &TlsPeer) -> Result<(), Denial> {
     }
 }
 
-/// The source address that a judgement may read of one that was claimed (`forwarded`): it counts where a voucher says
-/// it, or where its owner in this network has the caller's proven identity. Else it is unknown, which a Deny on
-/// addresses matches and an Allow does not.
+/// The source address that a judgement at a workload may read of one that was claimed (`forwarded`).
+///
+/// It is the word of a node or waypoint of our own trust domain, which are trusted for what they carry; of others it is
+/// nothing. It does not count where the address is known to be somebody else's. What does not count is unknown, which
+/// a Deny on addresses matches and an Allow does not.
 pub fn source_address(
     snapshot: &Snapshot,
-    network: &Network,
+    here: &Workload,
     caller: &Caller,
     claimed: Option<IpAddr>,
 ) -> Option<IpAddr> {
     let claimed = claimed?;
-    let owner = snapshot.workload_at(network, claimed).map(|owner| &owner.identity);
-    let owned = owner.is_some() && owner == caller.workload.verified();
-    (caller.by.is_some() || owned).then_some(claimed)
+    let teller = caller.by.as_ref().or(caller.workload.verified())?;
+    let ours = teller.trust_domain() == here.identity.trust_domain();
+    let owner = snapshot.workload_at(&here.network, claimed).map(|owner| &owner.identity);
+    let free = owner.is_none() || owner == caller.workload.verified();
+    (ours && free).then_some(claimed)
 }
 
 #[cfg(test)]
@@ -385,22 +389,26 @@ mod tests {
     }
 
     #[test]
-    fn a_claimed_address_counts_for_its_owner_and_from_a_voucher() {
+    fn a_claimed_address_is_the_word_of_our_own_about_what_nobody_else_owns() {
         let snapshot = world();
         let tools = snapshot.workload(&uid("tools")).expect("it is held").clone();
-        let (network, address) = (tools.network.clone(), tools.addresses[0]);
-        let elsewhere: IpAddr = "10.99.0.1".parse().expect("an address");
+        let address = tools.addresses[0];
+        let free: IpAddr = "10.99.0.1".parse().expect("an address");
         let caller = |who: &str, by: Option<&str>| Caller { workload: verified(who), by: by.map(identity) };
+        let friend = "spiffe://west.example/ns/agents/sa/planner";
         for (caller, claimed, expected) in [
             (caller("shop/tools", None), Some(address), Some(address)),
             (caller("shop/planner", None), Some(address), None),
-            (caller("shop/planner", None), Some(elsewhere), None),
-            (Caller { workload: Peer::Unknown, by: None }, Some(elsewhere), None),
-            (caller("shop/planner", Some("shop/gateway")), Some(elsewhere), Some(elsewhere)),
+            (caller("shop/planner", None), Some(free), Some(free)),
+            (caller(friend, None), Some(free), None),
+            (caller(friend, Some("shop/gateway")), Some(free), Some(free)),
+            (caller(friend, Some("spiffe://west.example/ns/shop/sa/waypoint")), Some(free), None),
+            (Caller { workload: Peer::Unknown, by: None }, Some(free), None),
+            (caller("shop/planner", Some("shop/gateway")), Some(address), None),
             (caller("shop/tools", None), None, None),
         ] {
             assert_eq!(
-                source_address(&snapshot, &network, &caller, claimed),
+                source_address(&snapshot, &tools, &caller, claimed),
                 expected,
                 "{caller:?} {claimed:?}"
             );

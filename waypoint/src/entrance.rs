@@ -96,7 +96,7 @@ pub fn enter(
     let to = addressed(snapshot, own, peer, authority)?;
     let source_address = snapshot
         .workload(&own.uid)
-        .and_then(|ourselves| admission::source_address(snapshot, &ourselves.network, &caller, claimed));
+        .and_then(|ourselves| admission::source_address(snapshot, ourselves, &caller, claimed));
     Ok(Entered { caller, arrival, source_address, to })
 }
 

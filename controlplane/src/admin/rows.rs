@@ -4,8 +4,11 @@ use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
 use api::{Admitted, Kind as ObjectKind, Name};
 use mesh::{
-    names::{ObjectName, WorkloadUid},
-    resource::{Action, Binding, Health, Key, Kind, Mode, Reach, Resource, Route, RouteParent, Service},
+    names::{ObjectName, SetName, WorkloadUid},
+    resource::{
+        Action, Binding, DefaultAccess, Health, Key, Kind, Mode, Reach, Resource, Route, RouteParent,
+        Service, ServicePort,
+    },
 };
 use serde_json::{Value, json};
 use wire::publish::Table;
@@ -87,8 +90,38 @@ fn service_row(table: &Table, service: &Service) -> Value {
         "endpoints": format!("{healthy}/{endpoints}"),
         "waypoint": waypoint,
         "exported_to": service.exported_to,
+        "open_ports": open_ports(table, service),
         "problem": problem,
     })
+}
+
+/// Ports that anyone may use: no Allow speaks of them, and what holds by default is open.
+fn open_ports(table: &Table, service: &Service) -> Vec<String> {
+    let is_open = |set: &SetName| {
+        let Some(Resource::PolicySet(set)) = table.get(&Key::new(Kind::PolicySet, set)) else { return false };
+        let mut members = set.stages.iter().flat_map(|stage| &stage.policies);
+        set.default_access == DefaultAccess::Open && !members.any(|member| grants(table, &member.name))
+    };
+    let name = |number: &u16, port: &ServicePort| match port.name.is_empty() {
+        true => number.to_string(),
+        false => port.name.to_string(),
+    };
+    service
+        .ports
+        .iter()
+        .filter(|(_, port)| is_open(&port.set))
+        .map(|(number, port)| name(number, port))
+        .collect()
+}
+
+/// True if the policy decides, and closes what it does not grant.
+fn grants(table: &Table, policy: &ObjectName) -> bool {
+    match table.get(&Key::new(Kind::Policy, policy)) {
+        Some(Resource::Policy(policy)) => {
+            policy.broken.is_some() || policy.mode == Mode::Enforce && policy.action == Action::Allow
+        }
+        _ => true,
+    }
 }
 
 pub(super) fn routes(shown: &Shown) -> Value {

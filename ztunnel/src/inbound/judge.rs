@@ -134,7 +134,7 @@ fn judge(snapshot: &Snapshot, request: &Request, standing: bool) -> Result<Grant
     }
     let source = source(snapshot, request, &caller);
     let facts = Facts {
-        source_address: admission::source_address(snapshot, &workload.network, &caller, request.claimed),
+        source_address: admission::source_address(snapshot, workload, &caller, request.claimed),
         caller,
         port: addressed.port,
         http: Fact::Missing(NOT_READ),
