@@ -1,6 +1,6 @@
 //! Reads the control plane's admin pages.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{io::Write as _, net::SocketAddr, os::unix::fs::OpenOptionsExt as _, path::Path, time::Duration};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -59,7 +59,10 @@ const ADMIN_FILE: &str = "admin";
 pub(crate) fn tell_admin(state: &Path, admin: SocketAddr) -> anyhow::Result<()> {
     runtime::sealed::private_directory(state)?;
     let file = state.join(ADMIN_FILE);
-    std::fs::write(&file, admin.to_string()).with_context(|| format!("cannot write {}", file.display()))
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let written = options.open(&file).and_then(|mut file| file.write_all(admin.to_string().as_bytes()));
+    written.with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// The admin pages of the proxies whose state is beside the control plane's, by the proxy's name.
