@@ -148,9 +148,8 @@ fn role(gateway: &Gateway<'_>, listener: &GatewayListener) -> Result<ListenerRol
     match (gateway.class, listener.protocol.as_str()) {
         (Class::EastWest, TUNNEL_PROTOCOL) => Ok(ListenerRole::EastWest),
         (Class::Waypoint | Class::NorthSouth, TUNNEL_PROTOCOL) => Ok(ListenerRole::Waypoint),
-        (Class::NorthSouth, "HTTP") => Ok(ListenerRole::Http),
         (Class::NorthSouth, other) => {
-            refuse(format!("protocol {other} is not built yet: HTTP and {TUNNEL_PROTOCOL} are"))
+            refuse(format!("protocol {other} is not built yet at the edge: {TUNNEL_PROTOCOL} is"))
         }
         (_, other) => refuse(format!("protocol {other} has no meaning here: {TUNNEL_PROTOCOL} has")),
     }
