@@ -39,6 +39,11 @@ pub(crate) enum Verb {
     #[command(after_help = "Examples:\n  strait explain r-4k2c…\n  strait explain --from agents/intern \
                             --to tools/tools:80 --tool write_file --arg repo=web")]
     Explain(Explain),
+    /// Prints the ClusterLink by which a cluster knows another one; each side needs one.
+    #[command(after_help = "Example, for services of namespace tools in west, used from east:\n  \
+                            strait link --state east --with west --import tools > east-files/west.yaml\n  \
+                            strait link --state west --with east --export tools > west-files/east.yaml")]
+    Link(Link),
     /// Prints the URL of a workload's explicit proxy, token included.
     #[command(after_help = "Example:\n  export http_proxy=$(strait proxy shop/planner)")]
     Proxy(Proxy),
@@ -199,6 +204,25 @@ pub(crate) struct Explain {
     pub(crate) path: Option<String>,
     #[command(flatten)]
     pub(crate) at: At,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Link {
+    /// The state directory of the cluster that the link is for.
+    #[arg(long, default_value = ".strait", env = "STRAIT_STATE")]
+    pub(crate) state: PathBuf,
+    /// The state directory of the other, running cluster.
+    #[arg(long)]
+    pub(crate) with: PathBuf,
+    /// NAMESPACE/NAME of the other cluster's east-west gateway.
+    #[arg(long, default_value = "strait-system/east-west")]
+    pub(crate) gateway: String,
+    /// A namespace of the other cluster whose exports are used here; REMOTE=LOCAL gives it another name.
+    #[arg(long)]
+    pub(crate) import: Vec<String>,
+    /// A namespace of this cluster whose exported services the other one may use.
+    #[arg(long)]
+    pub(crate) export: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -44,6 +44,7 @@ async fn perform(verb: Verb) -> anyhow::Result<ExitCode> {
             clap_complete::generate(shell, &mut Arguments::command(), "strait", &mut std::io::stdout());
         }
         Verb::Run(program) => commands::run::run(program).await?,
+        Verb::Link(arguments) => commands::link::run(&arguments).await?,
         Verb::Proxy(arguments) => commands::proxy::run(&arguments).await?,
         Verb::Token(arguments) => commands::token::run(&arguments)?,
         Verb::Up(arguments) => standalone::run(arguments).await?,

@@ -479,7 +479,7 @@ fn every_verb_teaches_and_shells_complete() {
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     let help = run(&["--help"]);
-    for verb in ["demo", "up", "check", "get", "explain", "token", "run", "completion"] {
+    for verb in ["demo", "up", "check", "get", "explain", "token", "proxy", "link", "run", "completion"] {
         assert!(help.contains(verb), "{verb} is in {help}");
         let own = run(&[verb, "--help"]);
         assert!(own.contains("Usage: strait") && own.len() > 200, "{verb}: {own}");

@@ -170,7 +170,8 @@ fn normalise(path: &str) -> Result<Cow<'_, str>, &'static str> {
 
 fn unescape(path: &str) -> Result<Cow<'_, str>, &'static str> {
     const REFUSED: &str = "the path has an escaped slash, backslash or control character";
-    if path.bytes().any(|byte| byte == b'\\' || byte <= b' ' || byte >= 0x7f) {
+    let never = |byte: u8| byte <= b' ' || byte >= 0x7f || b"\\<>`#?".contains(&byte);
+    if path.bytes().any(never) {
         return Err("the path has a character that no path may have");
     }
     if !path.contains('%') {
@@ -228,6 +229,10 @@ mod tests {
             ("/a%zz", Err(())),
             ("a", Err(())),
             ("/é", Err(())),
+            ("/<", Err(())),
+            ("/a>", Err(())),
+            ("/`", Err(())),
+            ("/a#b", Err(())),
         ] {
             assert_eq!(normalise(path).as_deref().map_err(|_| ()), expected, "{path}");
         }

@@ -97,6 +97,14 @@ fn service_row(table: &Table, service: &Service) -> Value {
 
 /// Ports that anyone may use: no Allow speaks of them, and what holds by default is open.
 fn open_ports(table: &Table, service: &Service) -> Vec<String> {
+    // What only another cluster serves is guarded there.
+    let is_local = |key: &Key| match table.get(key) {
+        Some(Resource::Workload(workload)) => !matches!(workload.reach, Reach::Gateway { .. }),
+        _ => false,
+    };
+    if !table.endpoints(&service.key).any(is_local) {
+        return Vec::new();
+    }
     let is_open = |set: &SetName| {
         let Some(Resource::PolicySet(set)) = table.get(&Key::new(Kind::PolicySet, set)) else { return false };
         let mut members = set.stages.iter().flat_map(|stage| &stage.policies);
