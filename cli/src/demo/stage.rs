@@ -11,12 +11,11 @@ use transport::Address;
 
 use super::{
     agent::Agent,
-    cluster::{Cluster, HBONE, Plan},
+    cluster::{Cluster, Plan},
     narrate::Listener,
     process::Process,
     relay::Relay,
 };
-use crate::link;
 
 macro_rules! example {
     ($cluster:literal, $($file:literal),*) => {
@@ -89,8 +88,8 @@ impl Stage {
         )?;
         let (mut east, mut west) = (east, west);
         listener.progress("linking east and west");
-        join(&east, &west, &["tools"], &[])?;
-        join(&west, &east, &[], &["tools"])?;
+        join(&east, &west, &["--import", "tools"]).await?;
+        join(&west, &east, &["--export", "tools"]).await?;
         listener.progress("applications");
         let sockets = west.folder.join("tools-app.sock");
         let delivery = Relay::start(
@@ -185,16 +184,18 @@ fn private(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes `other` known in `cluster`, as `strait link` does.
-fn join(cluster: &Cluster, other: &Cluster, import: &[&str], export: &[&str]) -> anyhow::Result<()> {
-    let side = link::Side {
-        running: other.running.clone(),
-        pin: link::pin(&other.state())?,
-        gateway: (SocketAddr::new(other.plan.ip(2, 2), HBONE), "/ns/strait-system/sa/east-west".to_owned()),
-    };
-    let import: Vec<(&str, &str)> = import.iter().map(|name| (*name, *name)).collect();
-    let text = link::manifest(&side, &link::Shared { export, import: &import })?;
-    fs::write(cluster.files().join("link.yaml"), text)?;
+/// Makes `other` known in `cluster`, by the command that a user types.
+async fn join(cluster: &Cluster, other: &Cluster, shared: &[&str]) -> anyhow::Result<()> {
+    let binary = std::env::current_exe().context("cannot find this program's own file")?;
+    let mut command = tokio::process::Command::new(binary);
+    command.arg("link").arg("--state").arg(cluster.state()).arg("--with").arg(other.state()).args(shared);
+    let output = command.output().await.context("cannot start strait link")?;
+    anyhow::ensure!(
+        output.status.success(),
+        "strait link: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    fs::write(cluster.files().join("link.yaml"), output.stdout)?;
     Ok(())
 }
 
