@@ -195,6 +195,30 @@ impl Cluster {
         Ok(())
     }
 
+    /// Waits until so many services of other clusters are published here, and every proxy has what is published.
+    pub(crate) async fn imported(&mut self, services: usize) -> anyhow::Result<()> {
+        let start = std::time::Instant::now();
+        loop {
+            let known = self.page("/v1/services").await?;
+            let imported = rows(&known).filter(|row| {
+                row["hostname"].as_str().is_some_and(|name| name.ends_with(".clusterset.local"))
+            });
+            let imported = imported.count();
+            let proxies = self.page("/v1/proxies").await?;
+            if imported >= services && rows(&proxies).all(|row| row["current"] == true) {
+                return Ok(());
+            }
+            self.programs[0].check()?;
+            anyhow::ensure!(
+                start.elapsed() < READY_TIMEOUT,
+                "{} has imported {imported} of {services} services after {READY_TIMEOUT:?}: see strait check --state {}",
+                self.plan.name,
+                self.state().display()
+            );
+            tokio::time::sleep(READY_EVERY).await;
+        }
+    }
+
     /// One of its programs.
     pub(crate) fn program(&mut self, name: &str) -> anyhow::Result<&mut Process> {
         self.programs
@@ -207,6 +231,10 @@ impl Cluster {
     pub(crate) async fn page(&self, path: &str) -> anyhow::Result<Value> {
         self.running.page(path).await
     }
+}
+
+fn rows(page: &Value) -> impl Iterator<Item = &Value> {
+    page.as_array().into_iter().flatten()
 }
 
 fn text(path: &Path) -> String {

@@ -23,6 +23,9 @@ macro_rules! example {
     };
 }
 
+/// The services that west exports.
+const EXPORTS: usize = 2;
+
 static EAST: Plan = Plan {
     name: "east",
     number: 10,
@@ -113,6 +116,8 @@ impl Stage {
         listener.progress("waiting until every program is ready");
         east.ready().await?;
         west.ready().await?;
+        listener.progress("waiting until east knows what west exports");
+        east.imported(EXPORTS).await?;
         let planner = agent(&east, "planner", 1)?;
         let intern = agent(&east, "intern", 2)?;
         let stage = Self { east, west, planner, intern, applications, delivery, up_in: start.elapsed() };
