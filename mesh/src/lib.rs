@@ -13,6 +13,7 @@ pub mod hop;
 pub mod identity;
 pub mod matching;
 pub mod names;
+pub mod outside;
 pub mod resource;
 pub mod snapshot;
 
