@@ -1,11 +1,26 @@
 //! `AgentBackend`: something to talk to that is not a Kubernetes Service.
 
+mod a2a;
+mod host;
+mod llm;
+mod mcp;
+pub(crate) mod upstream;
+
+pub use a2a::{A2aBackend, SkillSource};
+pub use host::HostBackend;
+pub use llm::{ANTHROPIC_HEADER, LLM_PATH_PREFIX, LlmApi, LlmBackend, LlmEndpoint, LlmGroup, LlmProvider};
+pub use mcp::{MCP_PATH, McpBackend, McpServer, SERVERS_MAX};
+pub use upstream::{
+    AUTH_KEY, AuthScheme, BackendAuth, BackendTls, PORT_PLAINTEXT, PORT_TLS, ROOTS_KEY, SecretKeyRef,
+    Upstream, UpstreamPlace, UpstreamTls,
+};
+
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     bounded::{List, Text},
-    refs::{NameText, ServiceRef},
+    refs::NameText,
     status::Condition,
 };
 
@@ -32,8 +47,7 @@ use crate::{
 #[x_kube(
     validation = Rule::new("[has(self.mcp), has(self.a2a), has(self.llm), has(self.host)].filter(x, x).size() == 1")
         .message("exactly one of mcp, a2a, llm and host is needed"),
-    validation = Rule::new("!has(self.a2a) && !has(self.llm) && !has(self.host)")
-        .message("a2a, llm and host are not built yet"),
+    validation = Rule::new("!has(self.catalogRef) || has(self.mcp)").message("catalogRef stands beside mcp"),
     validation = Rule::new("!has(self.allowDirect)").message("allowDirect is not built yet")
 )]
 pub struct AgentBackendSpec {
@@ -53,15 +67,18 @@ pub struct AgentBackendSpec {
     /// Servers of MCP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp: Option<McpBackend>,
-    /// An agent of A2A. Not built yet.
+    /// The catalogue of its tools: which were approved, and what they can do. Beside `mcp` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalog_ref: Option<CatalogRef>,
+    /// An agent of A2A.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub a2a: Option<A2aBackend>,
-    /// Models. Not built yet.
+    /// Models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub llm: Option<LlmBackend>,
-    /// Another host. Not built yet.
+    /// Another host outside the mesh, which speaks HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host: Option<NameText>,
+    pub host: Option<HostBackend>,
     /// Whether enrolled pods may reach its hosts by themselves. Not built yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_direct: Option<bool>,
@@ -78,143 +95,19 @@ pub struct GatewayRef {
     pub namespace: Option<NameText>,
 }
 
-/// Servers of MCP, which a caller sees as one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct McpBackend {
-    /// The servers.
-    #[x_kube(
-        validation = Rule::new("self.all(s, self.exists_one(t, t.name == s.name))")
-            .message("each server has a name of its own"),
-        validation = Rule::new("size(self) == 1").message("several servers in one backend are not built yet"),
-        validation = Rule::new("self.all(s, has(s.serviceRef) != has(s.host))")
-            .message("exactly one of serviceRef and host is needed"),
-        validation = Rule::new("self.all(s, !has(s.host) && !has(s.port) && !has(s.tls) && !has(s.auth))")
-            .message("host, port, tls and auth are not built yet")
-    )]
-    pub servers: List<McpServer, 64>,
-}
-
-/// A server of MCP.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct McpServer {
-    /// Its name, which policies name as `sectionName`.
-    #[schemars(regex(pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))]
-    pub name: Text<63>,
-    /// The Service that serves it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service_ref: Option<ServiceRef>,
-    /// The host that serves it. Not built yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host: Option<NameText>,
-    /// The host's port. Not built yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
-    pub port: Option<u16>,
-    /// The path of its endpoint; `/mcp` if left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^/"))]
-    pub path: Option<Text<1024>>,
-    /// TLS to the host. Not built yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<BackendTls>,
-    /// What we show to the host. Not built yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub auth: Option<BackendAuth>,
-}
-
-/// TLS to a host. Not built yet.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct BackendTls {
-    /// The name that its certificate must have; the host if left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hostname: Option<NameText>,
-}
-
-/// What we show to a host. Not built yet.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct BackendAuth {
-    /// The Secret that holds it.
-    pub secret_ref: SecretRef,
-}
-
-/// A Secret of the same namespace.
+/// A `ToolCatalog` of the same namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SecretRef {
+pub struct CatalogRef {
     /// Its name.
     pub name: NameText,
-}
-
-/// An agent of A2A. Not built yet.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct A2aBackend {
-    /// The Service that serves it.
-    pub service_ref: ServiceRef,
-    /// Where a message says which skill it wants.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub skill_source: Option<SkillSource>,
-}
-
-/// Where a message says which skill it wants.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SkillSource {
-    /// A JSON pointer.
-    pub pointer: Text<256>,
-}
-
-/// Models. Not built yet.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LlmBackend {
-    /// A group is tried when the one before it fails.
-    pub groups: List<LlmGroup, 8>,
-}
-
-/// Providers that are tried together.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LlmGroup {
-    /// The providers.
-    pub providers: List<LlmProvider, 16>,
-}
-
-/// A provider of models. Not built yet.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LlmProvider {
-    /// Its name.
-    pub name: Text<63>,
-    /// One that speaks OpenAI's protocol.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub openai: Option<LlmHost>,
-    /// What we show to it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub auth: Option<BackendAuth>,
-    /// Its models, by the names under which they are asked for.
-    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
-    pub models: std::collections::BTreeMap<String, Text<256>>,
-}
-
-/// A provider's host. Not built yet.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LlmHost {
-    /// The host.
-    pub host: NameText,
 }
 
 /// The status of an `AgentBackend`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentBackendStatus {
-    /// What it is: `MCP`.
+    /// What it is: `MCP`, `A2A`, `LLM` or `Host`.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub kind: Option<String>,

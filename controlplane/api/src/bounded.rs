@@ -277,6 +277,105 @@ impl JsonSchema for Texts {
     }
 }
 
+/// Longest key of a [`Map`], in characters.
+pub const MAP_KEY_MAX: usize = 256;
+
+/// A map of 1 to `MAX` entries. A field that holds one is empty only if it was left out.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Map<T, const MAX: usize>(BTreeMap<String, T>);
+
+impl<T, const MAX: usize> Map<T, MAX> {
+    /// True if there are no entries.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<T, const MAX: usize> Default for Map<T, MAX> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T, const MAX: usize> Deref for Map<T, MAX> {
+    type Target = BTreeMap<String, T>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<T: fmt::Debug, const MAX: usize> fmt::Debug for Map<T, MAX> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, out)
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Map<T, MAX> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Entries<T, const MAX: usize>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>, const MAX: usize> de::Visitor<'de> for Entries<T, MAX> {
+            type Value = BTreeMap<String, T>;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(out, "a map of 1 to {MAX} entries")
+            }
+
+            // Counted while they are read, so that a map beyond the limit is never held whole.
+            fn visit_map<A: de::MapAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
+                let mut entries = BTreeMap::new();
+                while let Some(key) = from.next_key::<String>()? {
+                    if entries.len() == MAX {
+                        return Err(de::Error::custom(format_args!("has more than {MAX} entries")));
+                    }
+                    let length = key.chars().count();
+                    if length == 0 || length > MAP_KEY_MAX {
+                        return Err(de::Error::custom(format_args!(
+                            "has a key of {length} characters, where 1 to {MAP_KEY_MAX} are needed"
+                        )));
+                    }
+                    entries.insert(key, from.next_value()?);
+                }
+                if entries.is_empty() {
+                    return Err(de::Error::custom(
+                        "is an empty map: write at least one entry, or leave the field out if it may be left out",
+                    ));
+                }
+                Ok(entries)
+            }
+        }
+
+        from.deserialize_map(Entries::<T, MAX>(PhantomData)).map(Self)
+    }
+}
+
+impl<T: JsonSchema, const MAX: usize> JsonSchema for Map<T, MAX> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("MapTo{MAX}Of{}", T::schema_name()).into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    // A schema has no word for the length of keys; CEL has.
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let values = generator.subschema_for::<T>();
+        json_schema!({
+            "type": "object",
+            "minProperties": 1,
+            "maxProperties": MAX,
+            "additionalProperties": values,
+            "x-kubernetes-validations": [{
+                "rule": "self.all(k, size(k) >= 1 && size(k) <= 256)",
+                "message": "a key has 1 to 256 characters",
+            }],
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -313,5 +412,20 @@ mod tests {
         assert!(map(ENTRIES_MAX).is_ok());
         assert!(map(ENTRIES_MAX + 1).is_err());
         assert!(serde_json::from_str::<Texts>(r#"{"": "x"}"#).is_err());
+    }
+
+    #[test]
+    fn a_map_has_one_to_its_most_entries_and_keys_of_bounded_length() {
+        let map = |keys: &[&str]| {
+            let entries: BTreeMap<&str, u8> = keys.iter().map(|key| (*key, 0)).collect();
+            serde_json::from_value::<Map<u8, 2>>(serde_json::to_value(entries).expect("a map is JSON"))
+        };
+        assert!(map(&[]).is_err());
+        assert!(map(&["a"]).is_ok());
+        assert!(map(&["a", "b"]).is_ok());
+        assert!(map(&["a", "b", "c"]).is_err());
+        assert!(map(&[""]).is_err());
+        assert!(map(&[&"k".repeat(MAP_KEY_MAX)]).is_ok());
+        assert!(map(&[&"k".repeat(MAP_KEY_MAX + 1)]).is_err());
     }
 }

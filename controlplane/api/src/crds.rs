@@ -7,7 +7,11 @@ use serde_json::Value;
 use crate::{
     access::{AccessPolicy, ClusterAccessPolicy},
     backend::AgentBackend,
+    catalog::ToolCatalog,
+    guard::GuardPolicy,
+    issuer::TokenIssuer,
     link::ClusterLink,
+    quota::QuotaPolicy,
     revocation::Revocation,
     traffic::MeshTrafficPolicy,
     workload::MeshWorkload,
@@ -15,10 +19,14 @@ use crate::{
 
 /// Every CustomResourceDefinition of ours as JSON, with the name of its file.
 pub fn all() -> Vec<(String, Value)> {
-    let crds: [CustomResourceDefinition; 7] = [
+    let crds: [CustomResourceDefinition; 11] = [
         AccessPolicy::crd(),
         ClusterAccessPolicy::crd(),
+        GuardPolicy::crd(),
+        QuotaPolicy::crd(),
         AgentBackend::crd(),
+        ToolCatalog::crd(),
+        TokenIssuer::crd(),
         MeshTrafficPolicy::crd(),
         MeshWorkload::crd(),
         ClusterLink::crd(),

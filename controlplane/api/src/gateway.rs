@@ -72,12 +72,58 @@ pub struct GatewayListener {
     pub port: u16,
     /// What it speaks: `HTTP`, `HTTPS`, `TLS`, `TCP`, `UDP`, or a name with a domain, as `strait.dev/HBONE`.
     pub protocol: Text<255>,
-    /// TLS of this listener. Not built yet.
+    /// TLS of a listener of `HTTPS`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<Value>,
+    pub tls: Option<ListenerTls>,
     /// Which routes may attach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_routes: Option<AllowedRoutes>,
+}
+
+/// TLS of a listener.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ListenerTls {
+    /// Whether TLS ends here; `Terminate` if left out. `Passthrough` is not built yet.
+    #[serde(default)]
+    pub mode: TlsMode,
+    /// Secrets of type `kubernetes.io/tls`; of several, the first that has the name that was asked for is served.
+    #[serde(default, skip_serializing_if = "List::is_empty")]
+    pub certificate_refs: List<SecretObjectRef, 64, 0>,
+    /// What an implementation adds. We add nothing.
+    #[serde(default, skip_serializing_if = "Texts::is_empty")]
+    pub options: Texts,
+}
+
+/// Whether TLS ends at a listener.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum TlsMode {
+    /// It ends here.
+    #[default]
+    Terminate,
+    /// It goes on to the backend. Not built yet.
+    Passthrough,
+}
+
+/// An object that holds a certificate; a Secret, where nothing else is said.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretObjectRef {
+    /// Its API group; empty for the core group.
+    #[serde(default)]
+    pub group: String,
+    /// Its kind.
+    #[serde(default = "secret_kind")]
+    pub kind: Text<63>,
+    /// Its name.
+    pub name: NameText,
+    /// Its namespace, if it is another; a ReferenceGrant there must allow it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<NameText>,
+}
+
+fn secret_kind() -> Text<63> {
+    Text::new("Secret").expect("it has six characters")
 }
 
 /// Which routes may attach to a listener.

@@ -8,12 +8,16 @@ use crate::{
     access::{AccessPolicySpec, ClusterAccessPolicySpec},
     backend::AgentBackendSpec,
     bounded::Texts,
+    catalog::ToolCatalogSpec,
     core::{NamespaceSpec, Secret, ServiceAccount, ServiceSpec},
     gateway::{GATEWAY_GROUP, GatewayClassSpec, GatewaySpec, ReferenceGrantSpec},
+    guard::GuardPolicySpec,
     http_route::HttpRouteSpec,
+    issuer::TokenIssuerSpec,
     link::ClusterLinkSpec,
     mcs::{ServiceExportSpec, ServiceImportSpec},
     metadata::{DEFAULT_NAMESPACE, Metadata, Optional, Resource},
+    quota::QuotaPolicySpec,
     revocation::RevocationSpec,
     traffic::MeshTrafficPolicySpec,
     workload::MeshWorkloadSpec,
@@ -132,8 +136,16 @@ kinds! {
     AccessPolicy(Resource<AccessPolicySpec>) = "AccessPolicy", GROUP, ["v1alpha1"], Namespaced;
     /// What namespaces may grant.
     ClusterAccessPolicy(Resource<ClusterAccessPolicySpec>) = "ClusterAccessPolicy", GROUP, ["v1alpha1"], Cluster;
+    /// What content may pass.
+    GuardPolicy(Resource<GuardPolicySpec>) = "GuardPolicy", GROUP, ["v1alpha1"], Namespaced;
+    /// How much may be used.
+    QuotaPolicy(Resource<QuotaPolicySpec>) = "QuotaPolicy", GROUP, ["v1alpha1"], Namespaced;
     /// Something to talk to that is not a Service.
     AgentBackend(Resource<AgentBackendSpec>) = "AgentBackend", GROUP, ["v1alpha1"], Namespaced;
+    /// Which tools were approved.
+    ToolCatalog(Resource<ToolCatalogSpec>) = "ToolCatalog", GROUP, ["v1alpha1"], Namespaced;
+    /// Who issues tokens of users.
+    TokenIssuer(Resource<TokenIssuerSpec>) = "TokenIssuer", GROUP, ["v1alpha1"], Cluster;
     /// How requests are delivered.
     MeshTrafficPolicy(Resource<MeshTrafficPolicySpec>) = "MeshTrafficPolicy", GROUP, ["v1alpha1"], Namespaced;
     /// A process outside Kubernetes.
@@ -146,9 +158,6 @@ kinds! {
 
 /// Kinds that we know of and do not build yet: they are refused by that reason.
 pub const NOT_BUILT_YET: &[(&str, &str)] = &[
-    (GROUP, "GuardPolicy"),
-    (GROUP, "QuotaPolicy"),
-    (GROUP, "ToolCatalog"),
     (GATEWAY_GROUP, "GRPCRoute"),
     (GATEWAY_GROUP, "TLSRoute"),
     (GATEWAY_GROUP, "TCPRoute"),

@@ -4,13 +4,13 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bounded::List,
+    bounded::{List, Text},
     period::Period,
-    refs::{TARGETS_MAX, TargetRef},
+    refs::{NameText, TARGETS_MAX, TargetRef},
     status::PolicyStatus,
 };
 
-/// Timeouts, retries and balancing; of several, the most specific wins, field by field.
+/// Timeouts, retries, balancing and authentication; of several, the most specific wins, field by field.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "strait.dev",
@@ -35,8 +35,8 @@ use crate::{
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("has(self.timeouts) || has(self.retries) || has(self.balancing)")
-        .message("at least one of timeouts, retries and balancing is needed")
+    validation = Rule::new("has(self.timeouts) || has(self.retries) || has(self.balancing) || has(self.authentication)")
+        .message("at least one of timeouts, retries, balancing and authentication is needed")
 )]
 pub struct MeshTrafficPolicySpec {
     /// What it applies to.
@@ -62,6 +62,40 @@ pub struct MeshTrafficPolicySpec {
             .message("balancing says at least one thing")
     )]
     pub balancing: Option<Balancing>,
+    /// How users are authenticated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authentication: Option<Authentication>,
+}
+
+/// How users are authenticated. A token that is there and not valid is refused in either mode.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Authentication {
+    /// Whether a request needs a token.
+    #[serde(default)]
+    pub mode: AuthenticationMode,
+    /// The `TokenIssuer`s whose tokens are taken.
+    #[schemars(inner(regex(
+        pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$"
+    )))]
+    #[x_kube(
+        validation = Rule::new("self.all(i, self.exists_one(j, i == j))").message("an issuer stands there once")
+    )]
+    pub issuers: List<NameText, 16>,
+    /// The protected resource that tokens are for (RFC 9728), a URL; its metadata tells clients where to get one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^https?://[^/?#\s]+(/[^?#\s]*)?$"))]
+    pub resource: Option<Text<1024>>,
+}
+
+/// Whether a request needs a token.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+pub enum AuthenticationMode {
+    /// Without one it passes, as nobody's.
+    Optional,
+    /// Without one it is refused.
+    #[default]
+    Required,
 }
 
 /// How long is waited. Zero is no limit.

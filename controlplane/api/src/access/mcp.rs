@@ -26,19 +26,20 @@ pub struct McpOperation {
     pub methods: List<Text<128>, 64>,
 }
 
-/// Calls of tools: of these names, with these arguments.
+/// Calls of tools: of these names, that can do this, with these arguments.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("has(self.names) || has(self.access)").message("names is needed"),
-    validation = Rule::new("!has(self.access)").message("access is not built yet: name the tools")
+    validation = Rule::new("has(self.names) || has(self.access)").message("at least one of names and access is needed")
 )]
 pub struct ToolTerm {
     /// The tools' names. A name may end in `*`: every tool that begins so; `*` alone is every tool.
+    /// Left out, every tool that `access` describes.
     #[serde(default, skip_serializing_if = "List::is_empty")]
     #[schemars(inner(regex(pattern = r"^[^*]*[*]?$")))]
     pub names: List<Text<256>, 64>,
-    /// What a tool can do, by the catalogue. Not built yet.
+    /// What a tool can do, as the backend's `ToolCatalog` says. A tool of which none says it does not match in an
+    /// Allow, and matches in a Deny.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<ToolAccess>,
     /// Conditions on arguments; all are needed.
@@ -46,7 +47,7 @@ pub struct ToolTerm {
     pub arguments: List<ArgumentTerm, 8>,
 }
 
-/// What a tool can do, by the catalogue. Not built yet.
+/// What a tool can do, by the catalogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum ToolAccess {
     /// It only reads.

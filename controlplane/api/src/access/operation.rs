@@ -1,4 +1,4 @@
-//! What is done: by port, by HTTP, by MCP and by what is not built yet.
+//! What is done: by port, by HTTP, and by the protocols of agents.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -31,11 +31,18 @@ pub struct Operation {
             .message("mcp says at least one thing")
     )]
     pub mcp: Option<McpOperation>,
-    /// A message of A2A. Not built yet.
+    /// A message of A2A.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(
+        validation = Rule::new("has(self.methods) || has(self.tenants) || has(self.skills)")
+            .message("a2a says at least one thing")
+    )]
     pub a2a: Option<A2aOperation>,
-    /// A call of a model. Not built yet.
+    /// A call of a model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(
+        validation = Rule::new("has(self.providers) || has(self.models)").message("llm says at least one thing")
+    )]
     pub llm: Option<LlmOperation>,
 }
 
@@ -104,29 +111,62 @@ pub struct HeaderTerm {
     pub pattern: Option<Text<EXPRESSION_MAX>>,
 }
 
-/// Messages of A2A. Not built yet.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+/// Messages of A2A. The fields that are there must hold together; in a list, any item is enough. It brings the
+/// agent's card with it, which shows what it names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct A2aOperation {
-    /// Methods.
+    /// Methods, by their names in A2A 1.0 (`SendMessage`) or 0.3 (`message/send`), which mean the same.
     #[serde(default, skip_serializing_if = "List::is_empty")]
+    #[x_kube(
+        validation = Rule::new("self.all(m, m in ['SendMessage', 'SendStreamingMessage', 'GetTask', 'ListTasks', 'CancelTask', 'SubscribeToTask', 'CreateTaskPushNotificationConfig', 'GetTaskPushNotificationConfig', 'ListTaskPushNotificationConfigs', 'DeleteTaskPushNotificationConfig', 'GetExtendedAgentCard', 'GetAgentCard', 'message/send', 'message/stream', 'tasks/get', 'tasks/list', 'tasks/cancel', 'tasks/resubscribe', 'tasks/pushNotificationConfig/set', 'tasks/pushNotificationConfig/get', 'tasks/pushNotificationConfig/list', 'tasks/pushNotificationConfig/delete', 'agent/getAuthenticatedExtendedCard'])")
+            .message("a method is one of A2A, for example SendMessage")
+    )]
     pub methods: List<Text<128>, 64>,
-    /// Tenants.
+    /// Tenants; `*` at the end stands for the rest.
     #[serde(default, skip_serializing_if = "List::is_empty")]
+    #[schemars(inner(regex(pattern = r"^[^*]*[*]?$")))]
     pub tenants: List<Text<256>, 64>,
-    /// Skills.
+    /// Skills; `*` at the end stands for the rest. They filter the card, and bind calls where the backend says in
+    /// `skillSource` where a message names its skill.
     #[serde(default, skip_serializing_if = "List::is_empty")]
+    #[schemars(inner(regex(pattern = r"^[^*]*[*]?$")))]
     pub skills: List<Text<256>, 64>,
 }
 
-/// Calls of models. Not built yet.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+/// Methods of A2A: the name of 1.0, and that of 0.3 where it has one.
+pub const A2A_METHODS: &[(&str, Option<&str>)] = &[
+    ("SendMessage", Some("message/send")),
+    ("SendStreamingMessage", Some("message/stream")),
+    ("GetTask", Some("tasks/get")),
+    ("ListTasks", Some("tasks/list")),
+    ("CancelTask", Some("tasks/cancel")),
+    ("SubscribeToTask", Some("tasks/resubscribe")),
+    ("CreateTaskPushNotificationConfig", Some("tasks/pushNotificationConfig/set")),
+    ("GetTaskPushNotificationConfig", Some("tasks/pushNotificationConfig/get")),
+    ("ListTaskPushNotificationConfigs", Some("tasks/pushNotificationConfig/list")),
+    ("DeleteTaskPushNotificationConfig", Some("tasks/pushNotificationConfig/delete")),
+    ("GetExtendedAgentCard", Some("agent/getAuthenticatedExtendedCard")),
+    // Our name for reading the public card, which is no method of the protocol.
+    ("GetAgentCard", None),
+];
+
+/// The name in A2A 1.0 of a method that is written in either version's way.
+pub fn a2a_method(text: &str) -> Option<&'static str> {
+    A2A_METHODS.iter().find(|(new, old)| *new == text || *old == Some(text)).map(|(new, _)| *new)
+}
+
+/// Calls of models. The fields that are there must hold together; in a list, any item is enough. It brings the list
+/// of models with it, which shows what it names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LlmOperation {
-    /// Providers.
+    /// The providers that are really used, by their names in the backend; `*` at the end stands for the rest.
     #[serde(default, skip_serializing_if = "List::is_empty")]
+    #[schemars(inner(regex(pattern = r"^[^*]*[*]?$")))]
     pub providers: List<Text<256>, 64>,
-    /// Models.
+    /// The models that are really used, by the provider's own names; `*` at the end stands for the rest.
     #[serde(default, skip_serializing_if = "List::is_empty")]
+    #[schemars(inner(regex(pattern = r"^[^*]*[*]?$")))]
     pub models: List<Text<256>, 64>,
 }

@@ -4,6 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    external::ExternalAuth,
     limits::RULES_MAX,
     rule::{AccessRule, Mode},
 };
@@ -41,7 +42,9 @@ use crate::{
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new("has(self.targetRefs) != has(self.targetSelectors)")
-        .message("exactly one of targetRefs and targetSelectors is needed")
+        .message("exactly one of targetRefs and targetSelectors is needed"),
+    validation = Rule::new("has(self.externalAuth) == (self.action == 'ExternalAuth')")
+        .message("externalAuth says whom action ExternalAuth asks, which needs it")
 )]
 pub struct AccessPolicySpec {
     /// What it applies to, by name.
@@ -61,11 +64,13 @@ pub struct AccessPolicySpec {
     )]
     pub target_selectors: List<TargetSelector, TARGETS_MAX>,
     /// What its rules do.
-    #[x_kube(validation = Rule::new("self != 'ExternalAuth'").message("ExternalAuth is not built yet"))]
     pub action: Action,
     /// Whether it is enforced, or decides and reports only.
     #[serde(default)]
     pub mode: Mode,
+    /// Whom `ExternalAuth` asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_auth: Option<ExternalAuth>,
     /// Any rule that matches is enough.
     #[x_kube(
         validation = Rule::new("self.all(r, self.exists_one(s, s.name == r.name))")
@@ -81,6 +86,6 @@ pub enum Action {
     Allow,
     /// They refuse, before any Allow is looked at.
     Deny,
-    /// An external service is asked. Not built yet.
+    /// An external service is asked, whose yes is needed as well; it grants nothing by itself.
     ExternalAuth,
 }

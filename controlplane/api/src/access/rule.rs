@@ -8,7 +8,7 @@ use super::{
     operation::Operation,
 };
 use crate::{
-    bounded::{List, Text},
+    bounded::{List, Map, Text},
     refs::{LabelSelector, NameText},
 };
 
@@ -38,8 +38,7 @@ pub struct AccessRule {
         validation = Rule::new("self.all(f, !has(f.serviceAccountSelector) || !has(f.trustDomain))")
             .message("labels of service accounts are known in the own trust domain only: serviceAccountSelector and trustDomain exclude each other"),
         validation = Rule::new("self.all(f, !has(f.trustDomain) || !has(f.identities) || f.identities.all(i, i.startsWith('spiffe://' + f.trustDomain + '/')))")
-            .message("identities of another trust domain than trustDomain match nobody"),
-        validation = Rule::new("self.all(f, !has(f.user))").message("user is not built yet")
+            .message("identities of another trust domain than trustDomain match nobody")
     )]
     pub from: List<Source, 8>,
     /// What: any entry is enough; left out, it is everything at the target.
@@ -47,8 +46,8 @@ pub struct AccessRule {
     #[x_kube(
         validation = Rule::new("self.all(t, has(t.ports) || has(t.http) || has(t.mcp) || has(t.a2a) || has(t.llm))")
             .message("an entry says at least one thing"),
-        validation = Rule::new("self.all(t, !has(t.a2a))").message("a2a is not built yet"),
-        validation = Rule::new("self.all(t, !has(t.llm))").message("llm is not built yet")
+        validation = Rule::new("self.all(t, [has(t.mcp), has(t.a2a), has(t.llm)].filter(x, x).size() <= 1)")
+            .message("no message is of two of mcp, a2a and llm: give each an entry of its own")
     )]
     pub to: List<Operation, 8>,
     /// A CEL expression over the request, which must be true as well.
@@ -90,7 +89,7 @@ pub struct Source {
             .message("an ipBlock is a CIDR without host bits, for example 10.0.0.0/8")
     )]
     pub ip_blocks: List<Text<64>, 64>,
-    /// A verified user. Not built yet.
+    /// A user whose token was verified. A Deny matches also when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<User>,
     /// Everybody, even without an identity.
@@ -99,19 +98,22 @@ pub struct Source {
     pub anyone: Option<bool>,
 }
 
-/// A verified user of a token. Not built yet.
+/// A user whose token was verified. The fields that are there must hold together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct User {
-    /// The issuer, by the name under which its keys are configured.
+    /// The `TokenIssuer`, by its name.
+    #[schemars(regex(
+        pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$"
+    ))]
     pub issuer: NameText,
-    /// The audience.
+    /// An audience that the token was issued for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<Text<1024>>,
-    /// Claims, each with the values that are enough.
-    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 16))]
-    pub claims: std::collections::BTreeMap<String, List<Text<1024>, 64>>,
+    /// Claims by name, each with the values of which one is enough; dots lead into objects, and of a claim that is a
+    /// list one item is enough.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub claims: Map<List<Text<1024>, 64>, 16>,
     /// Scopes; all are needed.
     #[serde(default, skip_serializing_if = "List::is_empty")]
     pub scopes: List<Text<1024>, 64>,

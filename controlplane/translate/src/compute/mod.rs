@@ -70,7 +70,11 @@ fn of_accepted(reader: &Reader<'_>, name: &Name, object: &Object) -> Made {
         | Object::ReferenceGrant(_)
         | Object::ServiceImport(_)
         | Object::AccessPolicy(_)
-        | Object::ClusterAccessPolicy(_) => Made::default(),
+        | Object::ClusterAccessPolicy(_)
+        | Object::GuardPolicy(_)
+        | Object::QuotaPolicy(_)
+        | Object::ToolCatalog(_)
+        | Object::TokenIssuer(_) => Made::default(),
     }
 }
 
