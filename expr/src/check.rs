@@ -22,11 +22,14 @@ const PATTERN_BYTES_MAX: usize = 256;
 const PATTERN_COMPILED_BYTES_MAX: usize = 64 * 1024;
 
 /// Variables and their fields.
-const VARIABLES: [(&str, &[&str]); 4] = [
+const VARIABLES: [(&str, &[&str]); 7] = [
     ("request", &["method", "path", "host", "headers"]),
     ("source", &["identity", "trust_domain", "namespace", "service_account", "ip"]),
     ("destination", &["port"]),
     ("mcp", &["method", "tool", "arguments", "prompt", "resource"]),
+    ("a2a", &["method", "tenant", "skill"]),
+    ("llm", &["operation", "provider", "model"]),
+    ("user", &["issuer", "subject", "audiences", "scopes", "claims"]),
 ];
 
 /// Operators and functions that take bounded time on bounded values.
@@ -100,6 +103,9 @@ impl CompileError {
 pub(crate) struct Reads {
     pub(crate) request: bool,
     pub(crate) mcp: bool,
+    pub(crate) a2a: bool,
+    pub(crate) llm: bool,
+    pub(crate) user: bool,
     pub(crate) arguments: Option<ArgumentsRead>,
     /// True if it is made of comparisons and `&&` alone: if one has no value, the whole is never true.
     pub(crate) conjunction: bool,
@@ -237,6 +243,9 @@ impl<'a> Checker<'a> {
         }
         self.reads.request |= root == "request";
         self.reads.mcp |= root == "mcp";
+        self.reads.a2a |= root == "a2a";
+        self.reads.llm |= root == "llm";
+        self.reads.user |= root == "user";
         if (root, field) == ("mcp", "arguments") {
             self.reads.arguments = Some(ArgumentsRead::All);
         }

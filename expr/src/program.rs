@@ -87,9 +87,14 @@ impl Program {
         let ExecutionError::UndeclaredReference(name) = cause else {
             return false;
         };
-        let (no_http, no_mcp) = (facts.http == Fact::NotApplicable, facts.mcp == Fact::NotApplicable);
-        let absent = (name.as_str() == "request" && no_http) || (name.as_str() == "mcp" && no_mcp);
-        let nothing_else = (no_http || !self.reads.request) && (no_mcp || !self.reads.mcp);
+        let protocols = [
+            ("request", facts.http == Fact::NotApplicable, self.reads.request),
+            ("mcp", facts.mcp == Fact::NotApplicable, self.reads.mcp),
+            ("a2a", facts.a2a == Fact::NotApplicable, self.reads.a2a),
+            ("llm", facts.llm == Fact::NotApplicable, self.reads.llm),
+        ];
+        let absent = protocols.iter().any(|(root, other, _)| *other && name.as_str() == *root);
+        let nothing_else = protocols.iter().all(|(_, other, read)| *other || !read) && !self.reads.user;
         absent && (self.reads.conjunction || nothing_else)
     }
 }
@@ -109,7 +114,13 @@ impl Expression for Program {
     }
 
     fn demand(&self) -> Demand {
-        Demand { http: self.reads.request, mcp: self.reads.mcp }
+        Demand {
+            http: self.reads.request,
+            mcp: self.reads.mcp,
+            a2a: self.reads.a2a,
+            llm: self.reads.llm,
+            user: self.reads.user,
+        }
     }
 
     fn reads_arguments(&self) -> bool {

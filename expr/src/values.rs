@@ -6,7 +6,7 @@ use cel::{
     Context, Value,
     objects::{Key, Map},
 };
-use mesh::facts::{Arguments, Fact, Facts, McpFacts, McpObject};
+use mesh::facts::{A2aFacts, Arguments, Fact, Facts, LlmFacts, McpFacts, McpObject, Model, Skill, User};
 use serde_json::Value as Json;
 
 use crate::check::{ArgumentsRead, Reads};
@@ -71,7 +71,61 @@ pub(crate) fn show(facts: &Facts, reads: &Reads, context: &mut Context<'_, '_>) 
             Fact::NotApplicable => {}
         }
     }
+    if reads.a2a {
+        match &facts.a2a {
+            Fact::Known(a2a) => context.add_variable_from_value("a2a", agent(a2a, &mut budget)?),
+            Fact::Missing(why) => return Err(ShowError::Missing(why)),
+            Fact::NotApplicable => {}
+        }
+    }
+    if reads.llm {
+        match &facts.llm {
+            Fact::Known(llm) => context.add_variable_from_value("llm", model(llm, &mut budget)?),
+            Fact::Missing(why) => return Err(ShowError::Missing(why)),
+            Fact::NotApplicable => {}
+        }
+    }
+    if reads.user
+        && let Some(shown) = &facts.user
+    {
+        context.add_variable_from_value("user", user(shown, &mut budget)?);
+    }
     Ok(())
+}
+
+fn agent(a2a: &A2aFacts, budget: &mut Budget) -> Result<Value, ShowError> {
+    let mut fields = HashMap::from([(Key::from("method"), budget.text(&a2a.method)?)]);
+    if let Some(tenant) = &a2a.tenant {
+        fields.insert(Key::from("tenant"), budget.text(tenant)?);
+    }
+    if let Skill::Called(skill) | Skill::Listed(skill) = &a2a.skill {
+        fields.insert(Key::from("skill"), budget.text(skill)?);
+    }
+    Ok(Value::Map(Map { map: Arc::new(fields) }))
+}
+
+fn model(llm: &LlmFacts, budget: &mut Budget) -> Result<Value, ShowError> {
+    let mut fields = HashMap::from([(Key::from("operation"), budget.text(&llm.operation)?)]);
+    if let Model::Used { provider, model } = &llm.model {
+        fields.insert(Key::from("provider"), budget.text(provider)?);
+        fields.insert(Key::from("model"), budget.text(model)?);
+    }
+    Ok(Value::Map(Map { map: Arc::new(fields) }))
+}
+
+fn user(user: &User, budget: &mut Budget) -> Result<Value, ShowError> {
+    let texts = |all: &mut dyn Iterator<Item = &Arc<str>>, budget: &mut Budget| {
+        let texts = all.map(|text| budget.text(text)).collect::<Result<Vec<_>, _>>()?;
+        Ok::<_, ShowError>(Value::List(Arc::new(texts)))
+    };
+    let fields = [
+        ("issuer", budget.text(&user.issuer)?),
+        ("subject", budget.text(&user.subject)?),
+        ("audiences", texts(&mut user.audiences.iter(), budget)?),
+        ("scopes", texts(&mut user.scopes.iter(), budget)?),
+        ("claims", json(&user.claims, budget, 0)?),
+    ];
+    Ok(map(fields))
 }
 
 fn map<const N: usize>(fields: [(&str, Value); N]) -> Value {
@@ -100,7 +154,7 @@ fn source(facts: &Facts, budget: &mut Budget) -> Result<Value, ShowError> {
 fn message(mcp: &McpFacts, reads: &Reads, budget: &mut Budget) -> Result<Value, ShowError> {
     let mut fields = HashMap::from([(Key::from("method"), budget.text(&mcp.method)?)]);
     match &mcp.object {
-        McpObject::Tool { name, arguments } => {
+        McpObject::Tool { name, arguments, .. } => {
             fields.insert(Key::from("tool"), budget.text(name)?);
             if let (Arguments::Given(arguments), Some(read)) = (arguments, &reads.arguments) {
                 fields.insert(Key::from("arguments"), shown_arguments(arguments, read, budget)?);

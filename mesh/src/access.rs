@@ -14,7 +14,7 @@ use crate::{
     denial::{Denial, Reason},
     facts::{Demand, Facts},
     names::{ObjectName, SetName, Version},
-    resource::{Action, DefaultAccess, Mode, StageKind},
+    resource::{Action, Authorizer, DefaultAccess, Mode, StageKind},
     snapshot::{
         AdoptedSet, AdoptedStage, Snapshot,
         compile::{Compiled, CompiledRule},
@@ -36,6 +36,8 @@ pub struct Judgement {
 pub enum Verdict {
     /// It may.
     Granted(Grant),
+    /// It may if each of these external authorizers says yes. Who cannot ask refuses.
+    Conditional(Grant, Vec<Arc<Authorizer>>),
     /// It may not.
     Refused(Denial),
 }
@@ -110,7 +112,10 @@ fn judge_in(snapshot: &Snapshot, name: &SetName, facts: &Facts, scope: Scope) ->
         return Judgement { verdict: Verdict::Refused(denial), shadows: Vec::new() };
     };
     let verdict = match pass(set, facts, scope) {
-        Ok(grant) => Verdict::Granted(grant),
+        Ok(grant) => match asked(set, facts, scope) {
+            asked if asked.is_empty() => Verdict::Granted(grant),
+            asked => Verdict::Conditional(grant, asked),
+        },
         Err(denial) => Verdict::Refused(denial),
     };
     Judgement { verdict, shadows: shadows(set, facts, scope) }
@@ -137,6 +142,19 @@ fn pass(set: &AdoptedSet, facts: &Facts, scope: Scope) -> Result<Grant, Denial> 
     }
 }
 
+/// The external authorizers that must say yes as well. At a port that admits only waypoints, these ask.
+fn asked(set: &AdoptedSet, facts: &Facts, scope: Scope) -> Vec<Arc<Authorizer>> {
+    if scope == Scope::Through {
+        return Vec::new();
+    }
+    let policies = set.stages.iter().flat_map(enforced);
+    let asking = policies.filter(|policy| {
+        policy.action == Action::ExternalAuth
+            && policy.rules.iter().any(|rule| terms::rule(rule, facts, Polarity::Refuse))
+    });
+    asking.filter_map(|policy| policy.authorizer.clone()).collect()
+}
+
 fn enforced(stage: &AdoptedStage) -> impl Iterator<Item = &Arc<Compiled>> {
     stage.policies.iter().filter(|policy| policy.mode == Mode::Enforce)
 }
@@ -161,7 +179,7 @@ fn forbids(stage: StageKind, policy: &Arc<Compiled>, facts: &Facts, scope: Scope
             let within = policy.rules.iter().any(|rule| terms::rule(rule, facts, Polarity::Grant));
             (!within).then(|| nearest_of(Reason::BeyondLimit, stage, std::iter::once(policy), facts))
         }
-        (Action::Limit, Scope::Through) | (Action::Allow, _) => None,
+        (Action::Limit, Scope::Through) | (Action::Allow | Action::ExternalAuth, _) => None,
     }
 }
 

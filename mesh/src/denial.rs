@@ -108,6 +108,32 @@ reasons! {
     NotBuilt = 53,
     /// A connection was open and a change of policy, trust or revocation no longer allows it.
     NoLongerAllowed = 60,
+    /// A quota is used up, or a request asks for more than there will ever be.
+    QuotaExceeded = 70,
+    /// A guard found what may not pass.
+    GuardRefused = 71,
+    /// A guard could not decide.
+    GuardFailed = 72,
+    /// A token or key of a user is needed and not there.
+    UserMissing = 73,
+    /// The token or key of the user is not valid here.
+    UserInvalid = 74,
+    /// The external authorizer said no.
+    ExternalDenied = 75,
+    /// The external authorizer could not be asked, or gave no answer in time.
+    ExternalFailed = 76,
+    /// The tool's definition is not the one that was approved.
+    ToolHeld = 77,
+    /// The task or context belongs to somebody else.
+    NotYours = 78,
+    /// An address that is not public, where only public ones may be.
+    PrivateAddress = 79,
+    /// The origin (RFC 6454) is not one that may call.
+    OriginNotAllowed = 80,
+    /// No provider of the model answered.
+    ProviderFailed = 81,
+    /// The content has no form in the protocol of the upstream.
+    NotTranslatable = 82,
 }
 
 impl fmt::Display for Reason {

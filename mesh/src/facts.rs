@@ -2,11 +2,16 @@
 //!
 //! `transport` and `exchange` gather facts, the protocol crates parse them, `access` judges them.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+    sync::Arc,
+};
 
 use serde_json::Value;
 
-use crate::identity::Identity;
+use crate::{identity::Identity, resource::ToolAccess};
 
 /// How much is known of who opened a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -83,6 +88,82 @@ pub struct Facts {
     pub http: Fact<HttpFacts>,
     /// The MCP message.
     pub mcp: Fact<McpFacts>,
+    /// The A2A message.
+    pub a2a: Fact<A2aFacts>,
+    /// The call of a model.
+    pub llm: Fact<LlmFacts>,
+    /// The person or program behind the request, proven by a token. `None`: there is none, or it was not looked for.
+    pub user: Option<Arc<User>>,
+}
+
+/// A user whose token was verified.
+#[derive(Debug, Clone, PartialEq)]
+pub struct User {
+    /// The issuer, by the name of its `TokenIssuer`.
+    pub issuer: Arc<str>,
+    /// The subject, unique in the issuer.
+    pub subject: Arc<str>,
+    /// For whom the token was issued.
+    pub audiences: Vec<Arc<str>>,
+    /// What it was issued for (`scope`, split at blanks, or `scp`).
+    pub scopes: BTreeSet<Arc<str>>,
+    /// All claims, an object.
+    pub claims: Arc<Value>,
+}
+
+/// What can be known of an A2A message. Methods have the names of A2A 1.0 whichever version is spoken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct A2aFacts {
+    /// The method, for example `SendMessage`; [`A2aFacts::CARD`] for the agent's card.
+    pub method: Arc<str>,
+    /// The tenant, if one is named.
+    pub tenant: Option<Arc<str>>,
+    /// The skill.
+    pub skill: Skill,
+}
+
+impl A2aFacts {
+    /// The method by which the public card is read. Any grant of the protocol brings it; the card is filtered.
+    pub const CARD: &'static str = "GetAgentCard";
+}
+
+/// How the skill of an A2A message is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Skill {
+    /// The agent does not declare where its messages say it: conditions on skills then only filter the card.
+    NotDeclared,
+    /// The agent declares where, and the message does not say it there.
+    Missing,
+    /// The message asks for this skill.
+    Called(Arc<str>),
+    /// The card is being filtered, and this skill is on it.
+    Listed(Arc<str>),
+}
+
+/// What can be known of a call of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LlmFacts {
+    /// What is asked for: `chat`, `responses`, `messages`, `embeddings`, `models`.
+    pub operation: Arc<str>,
+    /// The model.
+    pub model: Model,
+}
+
+/// How the model of a call is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Model {
+    /// None is called: models are listed, and the list is filtered.
+    Base,
+    /// Not chosen yet: what the caller asks for may be an alias. Conditions on providers and models hold in an Allow
+    /// and do not match in a Deny; the choice is judged again.
+    Asked,
+    /// The one that is really used.
+    Used {
+        /// The provider's name in its backend.
+        provider: Arc<str>,
+        /// The model, by the provider's own name.
+        model: Arc<str>,
+    },
 }
 
 /// What can be known of an HTTP request.
@@ -116,6 +197,8 @@ pub enum McpObject {
         name: Arc<str>,
         /// How its arguments are known.
         arguments: Arguments,
+        /// What it can do, as the catalogue says; `None` if none says it.
+        access: Option<ToolAccess>,
     },
     /// A prompt.
     Prompt {
@@ -149,12 +232,24 @@ pub struct Demand {
     pub http: bool,
     /// The parsed body of an MCP message.
     pub mcp: bool,
+    /// The parsed body of an A2A message.
+    pub a2a: bool,
+    /// The parsed body of a call of a model.
+    pub llm: bool,
+    /// The verified user.
+    pub user: bool,
 }
 
 impl Demand {
     /// Both together.
     pub fn and(self, other: Self) -> Self {
-        Self { http: self.http || other.http, mcp: self.mcp || other.mcp }
+        Self {
+            http: self.http || other.http,
+            mcp: self.mcp || other.mcp,
+            a2a: self.a2a || other.a2a,
+            llm: self.llm || other.llm,
+            user: self.user || other.user,
+        }
     }
 }
 

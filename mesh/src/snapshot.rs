@@ -24,8 +24,8 @@ use crate::{
     identity::{Identity, TrustDomain},
     names::{Hostname, Network, ObjectName, ServiceKey, SetName, Version, WorkloadUid},
     resource::{
-        Backend, DefaultAccess, Key, Listener, MeshRanges, Placement, PolicySet, Resource, Revocation, Route,
-        Service, StageKind, TrustBundle, Workload,
+        Backend, Catalogue, DefaultAccess, Guard, Issuer, Key, Listener, MeshRanges, Placement, PolicySet, Quota, Resource, Revocation, Route,
+        Secret, Service, StageKind, TrustBundle, Workload,
     },
 };
 use table::Table;
@@ -90,6 +90,12 @@ pub struct Touched {
     pub routes: BTreeSet<ObjectName>,
     /// Agent backends.
     pub backends: BTreeSet<ObjectName>,
+    /// Tool catalogues.
+    pub catalogues: BTreeSet<ObjectName>,
+    /// Issuers of tokens, by short name.
+    pub issuers: BTreeSet<Arc<str>>,
+    /// Secrets.
+    pub secrets: BTreeSet<ObjectName>,
     /// True if a mesh range or an absence changed.
     pub ranges: bool,
 }
@@ -124,6 +130,11 @@ pub struct Snapshot {
     bundles: Arc<BTreeMap<TrustDomain, Arc<TrustBundle>>>,
     listeners: Arc<BTreeMap<Arc<str>, Arc<Listener>>>,
     backends: Table<ObjectName, Arc<Backend>>,
+    guards: Table<ObjectName, Arc<Guard>>,
+    quotas: Table<ObjectName, Arc<Quota>>,
+    catalogues: Table<ObjectName, Arc<Catalogue>>,
+    issuers: Table<Arc<str>, Arc<Issuer>>,
+    secrets: Table<ObjectName, Arc<Secret>>,
 }
 
 /// A set as it was told, and as it rules.
@@ -142,6 +153,10 @@ pub struct AdoptedSet {
     pub stages: Vec<AdoptedStage>,
     /// What holds where no Allow speaks.
     pub default_access: DefaultAccess,
+    /// Guards; all apply.
+    pub guards: Vec<Arc<Guard>>,
+    /// Quotas; all apply.
+    pub quotas: Vec<Arc<Quota>>,
     /// Which facts judging by it may need.
     pub demand: crate::facts::Demand,
 }
@@ -281,6 +296,21 @@ impl Snapshot {
     /// An agent backend.
     pub fn backend(&self, name: &ObjectName) -> Option<&Arc<Backend>> {
         self.backends.get(name)
+    }
+
+    /// A catalogue of tools.
+    pub fn catalogue(&self, name: &ObjectName) -> Option<&Arc<Catalogue>> {
+        self.catalogues.get(name)
+    }
+
+    /// An issuer of tokens, by its short name.
+    pub fn issuer(&self, name: &str) -> Option<&Arc<Issuer>> {
+        self.issuers.get(name)
+    }
+
+    /// A secret.
+    pub fn secret(&self, name: &ObjectName) -> Option<&Arc<Secret>> {
+        self.secrets.get(name)
     }
 
     /// How many of each are held, for the admin page: workloads, services, policies, sets.

@@ -304,6 +304,8 @@ fn begin(
         worlds: Arc::clone(&shared.worlds),
         connections: shared.connections.clone(),
         judge: Arc::clone(&shared.judge),
+        known: Arc::new(crate::known::Told(Arc::clone(&shared.worlds))),
+        ledger: Arc::new(crate::ledger::Allowances::new(std::time::Instant::now)),
         register: Arc::new(shared.records.clone()),
         mirrors: Mirrors::new(Arc::clone(&upstreams)),
         upstreams,

@@ -8,6 +8,7 @@ use mesh::{
     access::{self, Verdict},
     facts::Demand,
     names::SetName,
+    resource::Authorizer,
     snapshot::Snapshot,
 };
 
@@ -49,8 +50,19 @@ impl Judge for Court {
             self.decisions.count(place, &facts, &judgement);
         }
         match judgement.verdict {
-            Verdict::Granted(_) => Ok(()),
+            // Who asks the authorizers learns of them by `authorizers`.
+            Verdict::Granted(_) | Verdict::Conditional(..) => Ok(()),
             Verdict::Refused(denial) => Err(denial),
+        }
+    }
+
+    fn authorizers(&self, place: &Place, facts: &Facts) -> Vec<Arc<Authorizer>> {
+        let world = self.worlds.load();
+        let Some((set, port)) = set_of(&world.snapshot, place) else { return Vec::new() };
+        let facts = Facts { port: port.unwrap_or(facts.port), ..facts.clone() };
+        match access::judge(&world.snapshot, &set, &facts).verdict {
+            Verdict::Conditional(_, authorizers) => authorizers,
+            Verdict::Granted(_) | Verdict::Refused(_) => Vec::new(),
         }
     }
 

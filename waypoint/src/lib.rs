@@ -15,6 +15,8 @@ pub mod entrance;
 pub mod facts;
 pub mod http;
 pub mod judge;
+mod known;
+mod ledger;
 pub mod listen;
 pub mod own;
 pub mod relay;

@@ -12,7 +12,7 @@ use transport::{
 };
 
 use crate::{
-    entrance::{Addressed, Entered, enter},
+    entrance::{Addressed, Entered, Front, enter},
     http, relay,
     waypoint::Waypoint,
 };
@@ -106,13 +106,13 @@ async fn tunnel(
 
 /// Leads one stream to where it is served.
 async fn stream(waypoint: Arc<Waypoint>, connect: Connect, mut drain: DrainWatch) {
-    let entered = match entered(&waypoint, &connect) {
+    let (entered, to) = match entered(&waypoint, &connect) {
         Ok(entered) => entered,
         Err(denial) => return refuse(&waypoint, connect, &denial),
     };
-    match &entered.to {
+    match to {
         Addressed::Service(port) if port.protocol != Protocol::Tcp => {
-            let port = Arc::new(port.clone());
+            let front = Arc::new(Front::Service(port));
             let stream = match connect.accept(ResponseHead::default()) {
                 Ok(stream) => stream,
                 Err(error) => {
@@ -121,15 +121,15 @@ async fn stream(waypoint: Arc<Waypoint>, connect: Connect, mut drain: DrainWatch
                 }
             };
             let draining = async move { drain.draining().await };
-            http::serve(waypoint, Arc::new(entered), port, stream, draining).await;
+            http::serve(waypoint, Arc::new(entered), front, stream, draining).await;
         }
         Addressed::Service(_) | Addressed::Workload { .. } | Addressed::Exported { .. } => {
-            relay::serve(&waypoint, &entered, connect).await;
+            relay::serve(&waypoint, &entered, &to, connect).await;
         }
     }
 }
 
-fn entered(waypoint: &Waypoint, connect: &Connect) -> Result<Entered, Denial> {
+fn entered(waypoint: &Waypoint, connect: &Connect) -> Result<(Entered, Addressed), Denial> {
     let peer =
         connect.peer().ok_or_else(|| Denial::plain(Reason::HandshakeFailed, "the peer is not proven"))?;
     let head = &connect.head;
@@ -149,6 +149,9 @@ fn refuse(waypoint: &Waypoint, connect: Connect, denial: &Denial) {
         },
         http: Fact::Missing("the stream was refused"),
         mcp: Fact::Missing("the stream was refused"),
+        a2a: Fact::Missing("the stream was refused"),
+        llm: Fact::Missing("the stream was refused"),
+        user: None,
     };
     let id = waypoint.register.refused(denial, &facts, &exchange::Trail::default());
     let status = match denial.reason {

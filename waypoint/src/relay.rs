@@ -28,23 +28,26 @@ use crate::{
 pub const ATTEMPTS_MAX: usize = 4;
 
 /// Relays a stream that arrived, to where it is for.
-pub async fn serve(waypoint: &Waypoint, entered: &Entered, connect: Connect) {
+pub async fn serve(waypoint: &Waypoint, entered: &Entered, to: &Addressed, connect: Connect) {
     let facts = Arc::new(Facts {
         caller: entered.caller.clone(),
         source_address: entered.source_address,
-        port: port_of(&entered.to),
+        port: port_of(to),
         http: Fact::Missing("the port is relayed as bytes"),
         mcp: Fact::Missing("the port is relayed as bytes"),
+        a2a: Fact::Missing("the port is relayed as bytes"),
+        llm: Fact::Missing("the port is relayed as bytes"),
+        user: None,
     });
     let (trail, closing) = (Trail::default(), Closing::default());
-    let places = places(waypoint, &entered.to);
+    let places = places(waypoint, to);
     if let Some(addressed) = places.last() {
         trail.addressed(addressed.clone());
     }
-    let ended = Ended::relay(waypoint, entered, service_of(&entered.to), connect.authority.to_string());
+    let ended = Ended::relay(waypoint, entered, service_of(to), connect.authority.to_string());
     let _registered = waypoint.connections.register(Running {
         kind: Kind::Relay,
-        arrival: entered.arrival.clone(),
+        came: entered.came.clone(),
         facts: Arc::clone(&facts),
         places: places.clone(),
         trail: trail.clone(),
@@ -52,10 +55,10 @@ pub async fn serve(waypoint: &Waypoint, entered: &Entered, connect: Connect) {
         began: ended.began(),
     });
     // Admitted once more, now that a revocation would find it.
-    let admitted = admission::check(&waypoint.worlds.load().snapshot, &entered.arrival).map(drop);
+    let admitted = entered.came.admit(&waypoint.worlds.load().snapshot).map(drop);
     let judged = places.iter().try_for_each(|place| waypoint.judge.judge(place, &facts, Purpose::Decide));
     let reached = match admitted.and(judged) {
-        Ok(()) => reach(waypoint, entered, &facts, &trail, &closing).await,
+        Ok(()) => reach(waypoint, (entered, to), &facts, &trail, &closing).await,
         Err(denial) => Err((RefusalStatus::Denied, denial)),
     };
     match reached {
@@ -137,7 +140,7 @@ type Unreached = (RefusalStatus, Denial);
 
 async fn reach(
     waypoint: &Waypoint,
-    entered: &Entered,
+    (entered, to): (&Entered, &Addressed),
     facts: &Facts,
     trail: &Trail,
     closing: &Closing,
@@ -145,7 +148,7 @@ async fn reach(
     let mut avoid = Avoid::default();
     let mut last = None;
     for _ in 0..ATTEMPTS_MAX {
-        let way = match way(waypoint, entered, &avoid) {
+        let way = match way(waypoint, entered, to, &avoid) {
             Ok(way) => way,
             // The first failure to connect says more than that nobody is left.
             Err(denial) => return Err(last.unwrap_or((status_of(&denial), denial))),
@@ -188,10 +191,10 @@ async fn reach(
 }
 
 /// The way to where a stream is for, under the snapshot of the moment.
-fn way(waypoint: &Waypoint, entered: &Entered, avoid: &Avoid) -> Result<Way, Denial> {
+fn way(waypoint: &Waypoint, entered: &Entered, to: &Addressed, avoid: &Avoid) -> Result<Way, Denial> {
     let world = waypoint.worlds.load();
     let chance = (waypoint.chance)();
-    let to = match &entered.to {
+    let to = match to {
         Addressed::Service(port) => match &port.pin {
             None => Destination::Service { service: port.service.clone(), port: port.port },
             Some(workload) => Destination::Endpoint {
@@ -208,7 +211,10 @@ fn way(waypoint: &Waypoint, entered: &Entered, avoid: &Avoid) -> Result<Way, Den
             Destination::Address((*address, *port).into())
         }
         Addressed::Exported { host, port } => {
-            let peer = entered.arrival.peer.identity.trust_domain();
+            let peer = entered.came.arrival().map(|arrival| arrival.peer.identity.trust_domain());
+            let peer = peer.ok_or_else(|| {
+                Denial::plain(Reason::NotExported, "nobody without an identity is forwarded")
+            })?;
             let forward = hop::forward(&world.snapshot, &waypoint.own.uid, host, *port, peer, avoid, chance)?;
             return Ok(Way::forward(forward.address, host, *port, forward.chosen));
         }

@@ -35,3 +35,18 @@ impl Responder for Fixed {
         Box::pin(std::future::ready(response))
     }
 }
+
+/// Answers that what is spoken is not built.
+#[derive(Debug, Clone, Copy)]
+pub struct NotBuilt(pub &'static str);
+
+impl Responder for NotBuilt {
+    fn respond<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+        _: &'a dyn Upstreams,
+    ) -> BoxFuture<'a, Response> {
+        let denial = Denial::plain(mesh::Reason::NotBuilt, format!("{} is not built", self.0));
+        Box::pin(std::future::ready(self.refuse(exchange, &denial)))
+    }
+}

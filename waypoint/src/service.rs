@@ -1,6 +1,7 @@
 //! One exchange, from its request to the end of its response.
 
 mod lead;
+mod spoken;
 mod upgrade;
 mod watched;
 
@@ -9,23 +10,24 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use exchange::{Body, Closing, Convention, Exchange, Request, Responder, Response, Step, Trail, answer};
 use filters::{Plan, Surroundings};
 use mesh::{
-    Denial, Facts, Reason, admission,
+    Denial, Facts, Reason,
     facts::{Fact, HttpFacts},
-    resource::Protocol,
 };
 
 use tokio::sync::OwnedSemaphorePermit;
 
 use self::{
     lead::{Led, lead},
+    spoken::Spoken,
     watched::Finish,
 };
 use crate::{
     connections::{Kind, Running},
-    entrance::{Entered, ServicePort},
+    edge::forwarded,
+    entrance::{CameBy, Entered, Front},
     facts,
     report::Ended,
-    responders::{Fixed, Forward},
+    responders::Fixed,
     upstreams::headers,
     waypoint::{Room, Waypoint},
 };
@@ -37,7 +39,7 @@ use crate::{
 pub async fn serve<B>(
     waypoint: Arc<Waypoint>,
     entered: Arc<Entered>,
-    addressed: Arc<ServicePort>,
+    front: Arc<Front>,
     request: http::Request<B>,
 ) -> Result<Response, Infallible>
 where
@@ -46,20 +48,23 @@ where
 {
     let mut request = request.map(Body::streamed);
     let convention = Convention::of(request.headers());
-    let mut ended = Ended::of(&waypoint, &entered, &addressed, &request);
+    let mut ended = Ended::of(&waypoint, &entered, &front, &request);
     // Whoever claims to be somebody in a header is not believed, and no policy reads the claim.
     headers::strip_claims(request.headers_mut());
+    if let CameBy::Edge { secured } = entered.came {
+        forwarded::say(request.headers_mut(), entered.source_address, secured);
+    }
     let http = match facts::read(&mut request) {
         Ok(http) => http,
         Err(denial) => {
-            return Ok(turned_away(&waypoint, &entered, &addressed, ended, None, convention, &denial));
+            return Ok(turned_away(&waypoint, &entered, &front, ended, None, convention, &denial));
         }
     };
     ended.read(&http);
-    let exchange = match begin(&waypoint, &entered, &addressed, &mut request, http.clone()) {
+    let exchange = match begin(&waypoint, &entered, &front, &mut request, http.clone()) {
         Ok(begun) => begun,
         Err(denial) => {
-            return Ok(turned_away(&waypoint, &entered, &addressed, ended, Some(http), convention, &denial));
+            return Ok(turned_away(&waypoint, &entered, &front, ended, Some(http), convention, &denial));
         }
     };
     let (mut exchange, led) = exchange;
@@ -72,25 +77,28 @@ where
 fn begin(
     waypoint: &Waypoint,
     entered: &Entered,
-    addressed: &ServicePort,
+    front: &Front,
     request: &mut Request,
     http: HttpFacts,
 ) -> Result<(Exchange, Led), Denial> {
     let world = waypoint.worlds.load();
-    let caller = admission::check(&world.snapshot, &entered.arrival)?;
+    let caller = entered.came.admit(&world.snapshot)?;
     let begun_at = waypoint.mcp.begun_at(request.headers());
     let query = request.uri().query();
-    let led = lead(&world, addressed, &http, query, begun_at.as_ref(), (waypoint.chance)())?;
+    let led = lead(&world, front, &http, query, begun_at.as_ref(), (waypoint.chance)())?;
     let facts = Facts {
         caller,
         source_address: entered.source_address,
-        port: addressed.port,
+        port: front.port(),
         http: Fact::Known(http),
         mcp: Fact::Missing("the port does not speak MCP"),
+        a2a: Fact::Missing("the port does not speak A2A"),
+        llm: Fact::Missing("the port does not speak a protocol of models"),
+        user: None,
     };
-    let places = led.places(&world, addressed);
+    let places = led.places(&world, front);
     let trail = Trail::default();
-    trail.addressed(addressed.place());
+    trail.addressed(led.addressed(front));
     let exchange = Exchange {
         request: Request::default(),
         facts: Arc::new(facts),
@@ -102,6 +110,9 @@ fn begin(
         traffic: led.traffic.clone(),
         places,
         judge: Arc::clone(&waypoint.judge),
+        known: Arc::clone(&waypoint.known),
+        ledger: Arc::clone(&waypoint.ledger),
+        watches: None,
         register: Arc::clone(&waypoint.register),
         closing: Closing::default(),
         trail,
@@ -119,10 +130,10 @@ async fn run(
     let deadline = led.deadline();
     let on_upgrade = upgrade::taken(&mut exchange.request);
     exchange.request = ended.count_request(std::mem::take(&mut exchange.request), &exchange.closing);
-    let speaks_mcp = led.speaks_mcp();
+    let spoken = led.spoken();
     let mut room = None;
-    if speaks_mcp {
-        match gather(waypoint, &mut exchange, deadline).await {
+    if spoken.is_read() {
+        match gather(waypoint, &mut exchange, spoken, deadline).await {
             Some(held) => room = held,
             None => return overloaded(&exchange, ended),
         }
@@ -130,7 +141,7 @@ async fn run(
     // Registered before it is judged: a denial that arrives meanwhile finds it.
     let registered = waypoint.connections.register(Running {
         kind: Kind::Exchange,
-        arrival: entered.arrival.clone(),
+        came: entered.came.clone(),
         facts: Arc::clone(&exchange.facts),
         places: exchange.places.clone(),
         trail: exchange.trail.clone(),
@@ -142,11 +153,11 @@ async fn run(
     let idle = led.traffic.idle_timeout.map_or(waypoint.limits.idle_timeout, Duration::from);
     let mut finish =
         Finish::new(chain, ended, (registered, room), exchange.trail.clone(), exchange.closing.clone());
-    let responder: &dyn Responder = if speaks_mcp { &waypoint.mcp } else { &Forward };
+    let responder = spoken.responder(waypoint);
     let convention = Convention::of(exchange.request.headers());
     let answered = async {
         // Admitted once more, now that a revocation would find it.
-        let admitted = admission::check(&waypoint.worlds.load().snapshot, &entered.arrival);
+        let admitted = entered.came.admit(&waypoint.worlds.load().snapshot);
         if let Err(denial) = admitted {
             return responder.refuse(&exchange, &denial);
         }
@@ -175,11 +186,12 @@ async fn run(
     finish.watch(response, deadline, idle)
 }
 
-/// Reads the MCP facts of a request from its body, which is then held; with the room that it takes. `None`: there was
-/// no room in time.
+/// Reads the facts of a request from its body, which is then held; with the room that it takes. `None`: there was no
+/// room in time.
 async fn gather(
     waypoint: &Waypoint,
     exchange: &mut Exchange,
+    spoken: Spoken,
     deadline: Option<tokio::time::Instant>,
 ) -> Option<Option<OwnedSemaphorePermit>> {
     let until = Some(held_until(deadline, waypoint));
@@ -190,9 +202,7 @@ async fn gather(
         let length = http_body::Body::size_hint(body).exact();
         Some(within(until, waypoint.room.reserve(length)).await.flatten()?)
     };
-    let mcp = within(until, mcp::read(&mut exchange.request, waypoint.limits.held_bytes)).await;
-    let mcp = mcp.unwrap_or(Fact::Missing("the body did not arrive in time"));
-    exchange.facts = Arc::new(Facts { mcp, ..Facts::clone(&exchange.facts) });
+    spoken.read(waypoint, exchange, until).await;
     let length = exchange.request.body().held().map_or(waypoint.limits.held_bytes, |body| body.len());
     Some(room.map(|room| Room::shrunk(room, length)))
 }
@@ -223,7 +233,7 @@ async fn within<F: Future>(deadline: Option<tokio::time::Instant>, work: F) -> O
 fn turned_away(
     waypoint: &Waypoint,
     entered: &Entered,
-    addressed: &ServicePort,
+    front: &Front,
     ended: Ended,
     http: Option<HttpFacts>,
     convention: Convention,
@@ -232,12 +242,17 @@ fn turned_away(
     let facts = Facts {
         caller: entered.caller.clone(),
         source_address: entered.source_address,
-        port: addressed.port,
+        port: front.port(),
         http: http.map_or(Fact::Missing("the request cannot be read"), Fact::Known),
         mcp: Fact::Missing("the request was not read"),
+        a2a: Fact::Missing("the request was not read"),
+        llm: Fact::Missing("the request was not read"),
+        user: None,
     };
     let trail = Trail::default();
-    trail.addressed(addressed.place());
+    if let Some(place) = front.place() {
+        trail.addressed(place);
+    }
     let id = waypoint.register.refused(denial, &facts, &trail);
     trail.refused(denial, &id);
     let mut response = answer::refusal(convention, denial, &id);
@@ -250,12 +265,10 @@ fn turned_away(
 }
 
 impl Led {
-    fn speaks_mcp(&self) -> bool {
+    fn spoken(&self) -> Spoken {
         match &self.backend {
-            exchange::Backend::Service { protocol, .. } => *protocol == Protocol::Mcp,
-            exchange::Backend::Agent(backend) => match backend.kind {
-                mesh::resource::BackendKind::Mcp { .. } => true,
-            },
+            exchange::Backend::Service { protocol, .. } => Spoken::of_port(*protocol),
+            exchange::Backend::Agent(backend) => Spoken::of_backend(&backend.kind),
         }
     }
 

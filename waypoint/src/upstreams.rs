@@ -8,7 +8,9 @@
 
 pub mod choose;
 pub mod dial;
+pub mod guarded;
 pub mod headers;
+mod outside;
 pub mod pool;
 pub mod suspects;
 mod tries;
@@ -20,14 +22,16 @@ use mesh::{
     Denial, Reason,
     hop::At,
     names::{ServiceKey, WorkloadUid},
-    resource::{BackendTarget, Protocol, Retries, Traffic},
+    resource::{BackendTarget, ExternalHost, Protocol, Retries, Traffic},
 };
 use transport::{DialError, Fault};
 
 use self::{
     choose::{Choosing, Wish},
     dial::{Dial, Way},
-    pool::{HttpPool, Key, Speaks, Tried},
+    guarded::{Resolve, SystemResolver},
+    outside::Outside,
+    pool::{HttpPool, Key, Opened, Speaks, Tried, Unopened},
     suspects::Suspects,
     tries::{Failed, Stage, Tries, again, is_idempotent},
 };
@@ -74,6 +78,7 @@ pub struct Calls {
     judge: Arc<dyn Judge>,
     dial: Arc<dyn Dial>,
     pool: HttpPool,
+    outside: Outside,
     choosing: Choosing,
     suspects: Suspects,
     chance: fn() -> u64,
@@ -91,7 +96,15 @@ impl Calls {
     ) -> Self {
         let pool = HttpPool::new(config.pool.clone());
         let suspects = Suspects::new(config.suspect_for);
-        Self { config, own, worlds, judge, dial, pool, choosing: Choosing::default(), suspects, chance }
+        let outside = Outside::new(Arc::clone(&worlds), Arc::new(SystemResolver::default()));
+        let choosing = Choosing::default();
+        Self { config, own, worlds, judge, dial, pool, outside, choosing, suspects, chance }
+    }
+
+    /// Resolves the names of hosts outside by another than the system.
+    pub fn resolving(mut self, resolver: Arc<dyn Resolve>) -> Self {
+        self.outside.resolver = resolver;
+        self
     }
 
     /// The connections that are kept.
@@ -100,22 +113,36 @@ impl Calls {
     }
 
     async fn send(&self, mut call: Call) -> Result<Reply, CallError> {
-        let (service, port) = match &call.target {
-            BackendTarget::Service { service, port } => (service.clone(), *port),
+        let goal = match &call.target {
+            BackendTarget::Service { service, port } => Goal::Service(service.clone(), *port),
+            BackendTarget::Host(host) => Goal::Outside(host.clone()),
             BackendTarget::Agent(name) => {
                 return Err(CallError::Unresolved(format!("{name} is no place to send a request").into()));
             }
             BackendTarget::Broken(reason) => return Err(CallError::Unresolved(reason.clone())),
         };
-        let (speaks, traffic) = self.manner(&call, &service, port)?;
-        headers::prepare(&mut call.request, &self.own.identity, &call.facts.caller, speaks);
+        let (speaks, traffic) = match &goal {
+            Goal::Service(service, port) => self.manner(&call, service, *port)?,
+            Goal::Outside(host) => (manner_outside(&call, host), call.traffic.clone()),
+        };
+        match &goal {
+            Goal::Service(..) => {
+                headers::prepare(&mut call.request, &self.own.identity, &call.facts.caller, speaks);
+            }
+            Goal::Outside(host) => headers::prepare_outside(&mut call.request, host, speaks),
+        }
         let retries =
             traffic.retries.clone().unwrap_or(Retries { attempts: 0, codes: Vec::new(), backoff: None });
         let mut left = u32::from(retries.attempts.min(10));
         let mut tried = Tries::default();
         loop {
             let again = again(&call.request);
-            let attempt = self.attempt(&mut call, (&service, port), speaks, &traffic, &tried).await;
+            let attempt = match &goal {
+                Goal::Service(service, port) => {
+                    self.attempt(&mut call, (service, *port), speaks, &traffic, &tried).await
+                }
+                Goal::Outside(host) => self.attempt_outside(&mut call, host, speaks, &traffic).await,
+            };
             let failed = match attempt {
                 Ok(reply) if left > 0 && retries.codes.contains(&reply.response.status().as_u16()) => {
                     match &again {
@@ -176,7 +203,7 @@ impl Calls {
             _ if exchange::Convention::of(call.request.headers()) == exchange::Convention::Grpc => {
                 Speaks::Http2
             }
-            Protocol::Tcp | Protocol::Http | Protocol::Mcp => Speaks::Http1,
+            Protocol::Tcp | Protocol::Http | Protocol::Mcp | Protocol::A2a | Protocol::Llm => Speaks::Http1,
         };
         Ok((speaks, filled(&call.traffic, &found.traffic)))
     }
@@ -242,10 +269,66 @@ impl Calls {
         let connect_timeout = traffic.connect_timeout.map_or(self.config.connect_timeout, Duration::from);
         let busy = self.choosing.busy(&endpoint);
         let request = std::mem::take(&mut call.request);
-        let sent = async {
-            let open = self.open(way, connect_timeout);
-            self.pool.send(&key, request, open).await
+        let open = async {
+            let stream = self.open(way, connect_timeout).await?;
+            Ok(Opened { stream, speaks })
         };
+        let sent = self.pool.send(&key, request, open);
+        match self.tried(call, &endpoint, traffic, sent).await? {
+            Ok(reply) => {
+                self.suspects.reached(&endpoint);
+                Ok(Reply { response: reply.response.map(|body| busy.until_end(body)), ..reply })
+            }
+            Err((request, Unopened::Failed(error))) => Err(self.unconnected(endpoint, request, error)),
+            Err((_, Unopened::Refused(denial))) => Err(Failed::last(CallError::Unavailable(denial))),
+        }
+    }
+
+    /// One attempt at a host outside the mesh.
+    async fn attempt_outside(
+        &self,
+        call: &mut Call,
+        host: &ExternalHost,
+        speaks: Speaks,
+        traffic: &Traffic,
+    ) -> Result<Reply, Failed> {
+        let endpoint = outside::uid_of(host);
+        call.trail.attempt(Upstream {
+            service: None,
+            workload: endpoint.clone(),
+            port: host.port,
+            identity: None,
+            address: format!("{}:{}", host.host, host.port),
+        });
+        let key = Key::outside(host, speaks);
+        let connect_timeout = traffic.connect_timeout.map_or(self.config.connect_timeout, Duration::from);
+        let request = std::mem::take(&mut call.request);
+        let sent = self.pool.send(&key, request, self.outside.open(host, speaks, connect_timeout));
+        match self.tried(call, &endpoint, traffic, sent).await? {
+            Ok(reply) => Ok(reply),
+            // There is nobody else to try.
+            Err((_, Unopened::Failed(error))) => {
+                let reason = match error.fault() {
+                    Fault::Peer => Reason::HandshakeFailed,
+                    Fault::Ours | Fault::Unreachable | Fault::Refused => Reason::Unreachable,
+                };
+                let text = format!("{}: {}", host.host, with_causes(&error));
+                Err(Failed::last(CallError::Unavailable(Denial::plain(reason, text))))
+            }
+            Err((_, Unopened::Refused(denial))) => Err(Failed::last(CallError::Unavailable(denial))),
+        }
+    }
+
+    /// Waits for what becomes of a request, as long as an attempt may take. Inside: it was answered, or no connection
+    /// could be opened, and it is as it was.
+    async fn tried(
+        &self,
+        call: &Call,
+        endpoint: &WorkloadUid,
+        traffic: &Traffic,
+        sent: impl Future<Output = Tried>,
+    ) -> Result<Result<Reply, (Request, Unopened)>, Failed> {
+        let endpoint = endpoint.clone();
         let attempt_timeout = match traffic.attempt_timeout {
             Some(mesh::resource::Millis(0)) | None => self.config.attempt_timeout,
             Some(span) => span.into(),
@@ -262,13 +345,11 @@ impl Calls {
                 reply: None,
             }),
             Ok(Tried::Answered(mut response)) => {
-                self.suspects.reached(&endpoint);
                 call.trail.answered(response.status());
                 headers::clean_response(&mut response);
-                let response = response.map(|body| busy.until_end(body));
-                Ok(Reply { response, endpoint })
+                Ok(Ok(Reply { response, endpoint }))
             }
-            Ok(Tried::Unconnected(request, error)) => Err(self.unconnected(endpoint, request, error)),
+            Ok(Tried::Unconnected(request, why)) => Ok(Err((request, why))),
             Ok(Tried::Unsent(request)) => Err(Failed {
                 endpoint: None,
                 error: CallError::BadAnswer("the connection ended before it was used".to_owned()),
@@ -353,6 +434,23 @@ impl std::fmt::Debug for Calls {
     }
 }
 
+/// Where a call goes.
+enum Goal {
+    Service(ServiceKey, u16),
+    Outside(ExternalHost),
+}
+
+/// How a host outside is spoken to.
+fn manner_outside(call: &Call, host: &ExternalHost) -> Speaks {
+    match &host.tls {
+        _ if exchange::Convention::of(call.request.headers()) == exchange::Convention::Grpc => Speaks::Http2,
+        // HTTP/2 has no upgrades.
+        _ if headers::upgrade(call.request.headers()).is_some() => Speaks::Http1,
+        Some(_) => Speaks::Either,
+        None => Speaks::Http1,
+    }
+}
+
 fn unchosen(pin: Option<&WorkloadUid>, denial: Denial) -> CallError {
     match pin {
         Some(pin) => CallError::PinGone(pin.clone()),
@@ -382,5 +480,6 @@ fn filled(call: &Traffic, port: &Traffic) -> Traffic {
         idle_timeout: call.idle_timeout.or(port.idle_timeout),
         retries: call.retries.clone().or_else(|| port.retries.clone()),
         balance: call.balance.or(port.balance),
+        authentication: call.authentication.clone().or_else(|| port.authentication.clone()),
     }
 }

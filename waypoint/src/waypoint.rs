@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use exchange::{Judge, Register, Upstreams};
+use exchange::{Judge, Known, Ledger, Register, Upstreams};
 use filters::Mirrors;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -90,6 +90,10 @@ pub struct Waypoint {
     pub connections: Connections,
     /// Who judges.
     pub judge: Arc<dyn Judge>,
+    /// What the control plane told beside policies.
+    pub known: Arc<dyn Known>,
+    /// Who holds the allowances.
+    pub ledger: Arc<dyn Ledger>,
     /// Who records refusals.
     pub register: Arc<dyn Register>,
     /// How backends are reached.

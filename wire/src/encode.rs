@@ -65,6 +65,11 @@ pub fn encode(resource: &Resource) -> Result<Encoded, EncodeError> {
         Resource::Listener(it) => document::write(it.as_ref())?,
         Resource::Route(it) => document::write(it.as_ref())?,
         Resource::Backend(it) => document::write(it.as_ref())?,
+        Resource::Guard(it) => document::write(it.as_ref())?,
+        Resource::Quota(it) => document::write(it.as_ref())?,
+        Resource::Catalogue(it) => document::write(it.as_ref())?,
+        Resource::Issuer(it) => document::write(it.as_ref())?,
+        Resource::Secret(it) => document::write(it.as_ref())?,
     }
     .into();
     if value.len() > RESOURCE_BYTES_MAX {
@@ -94,6 +99,11 @@ pub fn decode(type_url: &str, name: &str, value: &[u8]) -> Result<Resource, Deco
         Kind::Listener => Resource::Listener(document::read(value)?),
         Kind::Route => Resource::Route(document::read(value)?),
         Kind::Backend => Resource::Backend(document::read(value)?),
+        Kind::Guard => Resource::Guard(document::read(value)?),
+        Kind::Quota => Resource::Quota(document::read(value)?),
+        Kind::Catalogue => Resource::Catalogue(document::read(value)?),
+        Kind::Issuer => Resource::Issuer(document::read(value)?),
+        Kind::Secret => Resource::Secret(document::read(value)?),
     };
     let key = resource.key();
     if key.kind != kind || &*key.name != name {

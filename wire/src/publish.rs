@@ -158,10 +158,11 @@ impl Publisher {
     /// This is the protocol without a transport; [`Publisher::service`] is the same over gRPC.
     pub fn subscribe(&self, caller: Caller) -> Link {
         let wake = Arc::new(Notify::new());
+        let never = self.inner.scopes.never(&caller);
         let mut state = self.inner.state.lock();
         let id = state.next_id;
         state.next_id += 1;
-        let subscription = Subscription::new(id, caller);
+        let subscription = Subscription::new(id, caller, never);
         state.subscriptions.insert(id, Subscriber { subscription, wake: Arc::clone(&wake), closed: false });
         Link { publisher: self.clone(), id, wake }
     }

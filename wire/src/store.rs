@@ -1,8 +1,8 @@
 //! The last good configuration on a proxy's disk.
 //!
-//! Written whole at a checkpoint, read whole at a start. What is damaged, of another version or open to others is
-//! as if it were not there, and said in the log. (Identities and secrets have files of their own, whose writers are
-//! elsewhere; the way of writing them is the same: `runtime::sealed`.)
+//! Written whole at a checkpoint, read whole at a start, secrets in a file of their own beside the rest. What is
+//! damaged, of another version or open to others is as if it were not there, and said in the log. (Identities have
+//! a file whose writer is elsewhere; the way of writing is the same: `runtime::sealed`.)
 
 use std::{
     path::PathBuf,
@@ -10,7 +10,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use mesh::{names::Version, resource::Key};
+use mesh::{
+    names::Version,
+    resource::{Key, Kind},
+};
 use prost::Message;
 use proto::strait::v1::{StoredResource, StoredResources};
 use runtime::sealed::{SealedError, SealedFile};
@@ -24,11 +27,16 @@ use crate::{
 pub const STORE_BYTES_MAX: u64 = 256 << 20;
 /// Names the format; another version is another kind.
 const KIND: &str = "resources/1";
+/// Names the format of the secrets.
+const SECRETS_KIND: &str = "secrets/1";
+/// What is kept with the secrets: it holds keys, or digests of keys.
+const SECRET: [Kind; 2] = [Kind::Secret, Kind::Issuer];
 
-/// The file.
+/// The files.
 #[derive(Debug, Clone)]
 pub struct Store {
     file: SealedFile,
+    secrets: SealedFile,
 }
 
 /// What was held at a checkpoint.
@@ -43,15 +51,39 @@ pub struct Stored {
 }
 
 impl Store {
-    /// A store in this file.
+    /// A store in this file, with its secrets beside it.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { file: SealedFile::new(path, KIND, STORE_BYTES_MAX) }
+        let path = path.into();
+        let secrets = path.with_extension("secrets");
+        Self {
+            file: SealedFile::new(path, KIND, STORE_BYTES_MAX),
+            secrets: SealedFile::new(secrets, SECRETS_KIND, STORE_BYTES_MAX),
+        }
     }
 
     /// What was written last, if it can be read. Blocking.
     pub fn read(&self) -> Option<Stored> {
-        let path = self.file.path().display();
-        let body = match self.file.read() {
+        let mut stored = read_file(&self.file)?;
+        // Without its secrets the rest is still good: what needs one refuses.
+        stored.resources.extend(read_file(&self.secrets).into_iter().flat_map(|secrets| secrets.resources));
+        Some(stored)
+    }
+
+    /// Writes in place of what was written before. Blocking.
+    ///
+    /// # Errors
+    /// When it is too large or the disk fails; then what was written before stays.
+    pub fn write(&self, stored: &Stored) -> Result<(), SealedError> {
+        let (secrets, others): (Vec<_>, Vec<_>) = stored.resources.iter().cloned().partition(|(key, ..)| SECRET.contains(&key.kind));
+        let with = |resources| Stored { resources, ..stored.clone() };
+        self.secrets.write(&write(&with(secrets)).encode_to_vec())?;
+        self.file.write(&write(&with(others)).encode_to_vec())
+    }
+}
+
+fn read_file(file: &SealedFile) -> Option<Stored> {
+        let path = file.path().display();
+        let body = match file.read() {
             Ok(body) => body?,
             Err(error) => {
                 tracing::warn!(%path, %error, "the stored configuration is not used");
@@ -65,15 +97,6 @@ impl Store {
                 None
             }
         }
-    }
-
-    /// Writes in place of what was written before. Blocking.
-    ///
-    /// # Errors
-    /// When it is too large or the disk fails; then what was written before stays.
-    pub fn write(&self, stored: &Stored) -> Result<(), SealedError> {
-        self.file.write(&write(stored).encode_to_vec())
-    }
 }
 
 fn read(from: StoredResources) -> Stored {
@@ -132,6 +155,21 @@ mod tests {
         let store = Store::new(directory.path().join("state/resources"));
         assert_eq!(store.read(), None);
         store.write(&stored()).expect("written");
+        assert_eq!(store.read(), Some(stored()));
+    }
+
+    #[test]
+    fn secrets_have_a_file_of_their_own() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::new(directory.path().join("resources"));
+        let mut with = stored();
+        let canary = Bytes::from_static(b"canary");
+        with.resources.push((Key::new(Kind::Secret, "Secret/a/b"), "v".into(), canary));
+        store.write(&with).expect("written");
+        assert_eq!(store.read(), Some(with));
+        let plain = fs::read(directory.path().join("resources")).expect("the file");
+        assert!(!plain.windows(6).any(|part| part == b"canary"));
+        fs::remove_file(directory.path().join("resources.secrets")).expect("removed");
         assert_eq!(store.read(), Some(stored()));
     }
 

@@ -23,6 +23,10 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("route", &["mesh"]),
     ("filters", &["mesh", "exchange", "runtime"]),
     ("mcp", &["mesh", "exchange", "runtime"]),
+    ("a2a", &["mesh", "exchange", "runtime"]),
+    ("llm", &["mesh", "exchange", "runtime"]),
+    ("guards", &["mesh", "exchange", "runtime"]),
+    ("users", &["mesh", "exchange", "runtime"]),
     ("api", &["mesh"]),
     ("translate", &["mesh", "api"]),
     ("ztunnel", &["mesh", "proto", "wire", "transport", "runtime", "identity"]),
@@ -40,6 +44,10 @@ const FLOORS: &[(&str, &[&str])] = &[
             "route",
             "filters",
             "mcp",
+            "a2a",
+            "llm",
+            "guards",
+            "users",
         ],
     ),
     (
@@ -74,6 +82,10 @@ const UNKNOWN: &[(&str, &[&str])] = &[
     ("route", &["tokio", "hyper"]),
     ("filters", &["hyper", "h2", "kube", "cel"]),
     ("mcp", &["hyper", "h2", "kube", "cel"]),
+    ("a2a", &["hyper", "h2", "kube", "cel"]),
+    ("llm", &["hyper", "h2", "kube", "cel"]),
+    ("guards", &["hyper", "h2", "kube", "cel"]),
+    ("users", &["hyper", "h2", "kube", "cel"]),
     ("translate", &["tokio", "tonic", "prost"]),
 ];
 

@@ -9,6 +9,7 @@ use mesh::{
 
 use crate::{
     access::{self, Access, Part},
+    content,
     labels,
     ports::{self, Serves},
     reader::Reader,
@@ -62,7 +63,8 @@ pub(crate) fn closed() -> PolicySet {
 }
 
 fn shared(stages: Vec<Stage>, default_access: DefaultAccess) -> PolicySet {
-    let mut set = PolicySet { name: SetName::from(""), stages, default_access };
+    // No node reads content: guards and quotas belong to the sets of what a waypoint serves.
+    let mut set = named(SetName::from(""), stages, default_access);
     let text = serde_json::to_vec(&set).expect("a set has only texts, lists and enums, which JSON can write");
     let digest = digest::digest(&digest::SHA256, &text);
     let hex: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
@@ -94,11 +96,9 @@ pub(crate) fn service_port(
     );
     stages.extend(access::stage(StageKind::Target, policies, &parts));
     let namespace = reader.namespace_labels(&name.namespace);
-    PolicySet {
-        name: service_port_name(name, port.port),
-        stages,
-        default_access: labels::default_access(reader.settings(), namespace, [labels].into_iter()),
-    }
+    let default_access = labels::default_access(reader.settings(), namespace, [labels].into_iter());
+    let set = named(service_port_name(name, port.port), stages, default_access);
+    read(set, reader, &name.namespace, &parts)
 }
 
 /// The set of an AgentBackend: where nobody speaks, nobody may.
@@ -119,36 +119,57 @@ pub(crate) fn backend(
         &[ClusterTargetKind::Namespace, ClusterTargetKind::AgentBackend],
     );
     stages.extend(access::stage(StageKind::Target, policies, &parts));
-    PolicySet {
-        name: format!("AgentBackend/{}/{}", name.namespace, name.name).into(),
-        stages,
-        default_access: DefaultAccess::None,
-    }
+    let name_of_set = format!("AgentBackend/{}/{}", name.namespace, name.name).into();
+    read(named(name_of_set, stages, DefaultAccess::None), reader, &name.namespace, &parts)
 }
 
 /// The set of the way in through one listener.
 pub(crate) fn listener(
+    reader: &Reader<'_>,
     policies: &[Access<'_>],
     gateway: &Name,
     labels: Option<&Texts>,
     listener: &str,
 ) -> PolicySet {
     let part = Part { kind: Kind::Gateway, name: &gateway.name, labels, sections: vec![listener.to_owned()] };
-    PolicySet {
-        name: format!("Listener/{}/{}/{listener}", gateway.namespace, gateway.name).into(),
-        stages: access::stage(StageKind::WayIn, policies, &[part]).into_iter().collect(),
-        default_access: DefaultAccess::Open,
-    }
+    let name_of_set = format!("Listener/{}/{}/{listener}", gateway.namespace, gateway.name).into();
+    way_in(reader, policies, &gateway.namespace, name_of_set, part)
 }
 
 /// The set of the way in through a route.
-pub(crate) fn route(policies: &[Access<'_>], name: &Name, labels: &Texts, rules: Vec<String>) -> PolicySet {
+pub(crate) fn route(
+    reader: &Reader<'_>,
+    policies: &[Access<'_>],
+    name: &Name,
+    labels: &Texts,
+    rules: Vec<String>,
+) -> PolicySet {
     // One set covers all rules of a route. A policy on one rule cannot be realised yet: it is broken, and being
     // here denies the whole route rather than nothing.
     let part = Part { kind: Kind::HttpRoute, name: &name.name, labels: Some(labels), sections: rules };
-    PolicySet {
-        name: format!("HTTPRoute/{}/{}", name.namespace, name.name).into(),
-        stages: access::stage(StageKind::WayIn, policies, &[part]).into_iter().collect(),
-        default_access: DefaultAccess::Open,
-    }
+    let name_of_set = format!("HTTPRoute/{}/{}", name.namespace, name.name).into();
+    way_in(reader, policies, &name.namespace, name_of_set, part)
+}
+
+fn way_in(
+    reader: &Reader<'_>,
+    policies: &[Access<'_>],
+    namespace: &str,
+    name: SetName,
+    part: Part<'_>,
+) -> PolicySet {
+    let parts = [part, Part::whole(Kind::Namespace, namespace, None)];
+    // A policy on the namespace speaks of what is in it, not of the way there; a guard or quota of all that passes.
+    let stages = access::stage(StageKind::WayIn, policies, &parts[..1]).into_iter().collect();
+    read(named(name, stages, DefaultAccess::Open), reader, namespace, &parts)
+}
+
+fn named(name: SetName, stages: Vec<Stage>, default_access: DefaultAccess) -> PolicySet {
+    PolicySet { name, stages, default_access, guards: Vec::new(), quotas: Vec::new() }
+}
+
+/// With the guards and quotas of where requests are read.
+fn read(mut set: PolicySet, reader: &Reader<'_>, namespace: &str, parts: &[Part<'_>]) -> PolicySet {
+    content::name_in(&mut set, reader, namespace, parts);
+    set
 }

@@ -7,7 +7,8 @@ use std::{fmt::Display, sync::Arc};
 
 use super::terms::{self, HttpPart, Polarity};
 use crate::{
-    facts::{Arguments, Fact, Facts, McpFacts, McpObject},
+    facts::{A2aFacts, Arguments, Fact, Facts, LlmFacts, McpFacts, McpObject, Model, Skill},
+    resource::ToolAccess,
     snapshot::compile::{
         Compiled, CompiledMcp, CompiledOperation, CompiledRule, CompiledSource, CompiledTool,
     },
@@ -107,6 +108,16 @@ fn source(index: usize, source: &CompiledSource, facts: &Facts) -> Stop {
         let found = facts.source_address.map_or_else(|| "an unknown address".to_owned(), |ip| ip.to_string());
         return stop(held, format!("from[{index}].ipBlocks"), wanted(blocks, found));
     }
+    held += usize::from(source.ip_blocks.is_some());
+    if let Some(term) = &source.user
+        && !terms::user(term, facts.user.as_deref(), Polarity::Grant)
+    {
+        let found = match &facts.user {
+            Some(user) => format!("got {} of {}", user.subject, user.issuer),
+            None => "there is no verified user".to_owned(),
+        };
+        return stop(held, format!("from[{index}].user"), format!("wanted a user of {}, {found}", term.issuer));
+    }
     stop(held, format!("from[{index}]"), "nobody is named")
 }
 
@@ -136,19 +147,61 @@ fn operation(index: usize, operation: &CompiledOperation, facts: &Facts) -> Stop
             Fact::NotApplicable => return stop(1, format!("{at}.http"), "this is no HTTP"),
         }
     }
-    let Some(term) = &operation.mcp else { return stop(5, at, "it does not hold") };
-    match &facts.mcp {
-        Fact::Known(mcp) => mcp_term(&format!("{at}.mcp"), term, mcp),
-        Fact::Missing(why) => stop(5, format!("{at}.mcp"), *why),
-        Fact::NotApplicable => stop(5, format!("{at}.mcp"), "this is no MCP"),
+    if let Some(term) = &operation.mcp {
+        match &facts.mcp {
+            Fact::Known(mcp) if terms::mcp_term(term, mcp, Polarity::Grant) => {}
+            Fact::Known(mcp) => return mcp_term(&format!("{at}.mcp"), term, mcp),
+            Fact::Missing(why) => return stop(5, format!("{at}.mcp"), *why),
+            Fact::NotApplicable => return stop(5, format!("{at}.mcp"), "this is no MCP"),
+        }
+    }
+    if let Some(term) = &operation.a2a {
+        match &facts.a2a {
+            Fact::Known(a2a) => {
+                if let Some(part) = terms::a2a_part(term, a2a, Polarity::Grant) {
+                    return stop(6, format!("{at}.a2a.{part}"), a2a_found(part, a2a));
+                }
+            }
+            Fact::Missing(why) => return stop(5, format!("{at}.a2a"), *why),
+            Fact::NotApplicable => return stop(5, format!("{at}.a2a"), "this is no A2A"),
+        }
+    }
+    if let Some(term) = &operation.llm {
+        match &facts.llm {
+            Fact::Known(llm) => {
+                if let Some(part) = terms::llm_part(term, llm, Polarity::Grant) {
+                    return stop(6, format!("{at}.llm.{part}"), llm_found(llm));
+                }
+            }
+            Fact::Missing(why) => return stop(5, format!("{at}.llm"), *why),
+            Fact::NotApplicable => return stop(5, format!("{at}.llm"), "this is no call of a model"),
+        }
+    }
+    stop(5, at, "it does not hold")
+}
+
+fn a2a_found(part: &str, a2a: &A2aFacts) -> String {
+    match (part, &a2a.tenant, &a2a.skill) {
+        ("tenants", Some(tenant), _) => format!("got the tenant {tenant}"),
+        ("tenants", None, _) => "no tenant is named".to_owned(),
+        ("skills", _, Skill::Called(skill) | Skill::Listed(skill)) => format!("got the skill {skill}"),
+        ("skills", ..) => "no skill is named".to_owned(),
+        _ => format!("got the method {}", a2a.method),
+    }
+}
+
+fn llm_found(llm: &LlmFacts) -> String {
+    match &llm.model {
+        Model::Used { provider, model } => format!("got the model {model} of {provider}"),
+        Model::Asked | Model::Base => "no model is chosen yet".to_owned(),
     }
 }
 
 fn mcp_term(at: &str, term: &CompiledMcp, mcp: &McpFacts) -> Stop {
     let (field, found) = match &mcp.object {
-        McpObject::Tool { name, arguments } => {
+        McpObject::Tool { name, arguments, access } => {
             let tools = term.tools.iter().flatten().enumerate();
-            let stops = tools.map(|(index, it)| tool(&format!("{at}.tools[{index}]"), it, name, arguments));
+            let stops = tools.map(|(index, it)| tool(&format!("{at}.tools[{index}]"), it, name, arguments, *access));
             let none = format!("got the tool {name}, and no tools are named");
             return furthest(stops, &format!("{at}.tools"), &none);
         }
@@ -159,9 +212,22 @@ fn mcp_term(at: &str, term: &CompiledMcp, mcp: &McpFacts) -> Stop {
     stop(6, format!("{at}.{field}"), found)
 }
 
-fn tool(at: &str, tool: &CompiledTool, name: &str, arguments: &Arguments) -> Stop {
-    if !tool.names.iter().any(|it| it.matches(name)) {
+fn tool(
+    at: &str,
+    tool: &CompiledTool,
+    name: &str,
+    arguments: &Arguments,
+    access: Option<ToolAccess>,
+) -> Stop {
+    if !terms::tool_name(tool, name) {
         return stop(6, format!("{at}.names"), wanted(&tool.names, name));
+    }
+    if !terms::tool_access(tool, access, Polarity::Grant) {
+        let found = access.map_or_else(
+            || format!("no catalogue says what {name} can do"),
+            |access| format!("{name} is {access:?}"),
+        );
+        return stop(6, format!("{at}.access"), found);
     }
     for (index, argument) in tool.arguments.iter().enumerate() {
         if terms::argument(argument, arguments, Polarity::Grant) {

@@ -6,10 +6,11 @@
 use std::net::IpAddr;
 
 use crate::{
-    facts::{Arguments, Fact, Facts, HttpFacts, McpFacts, McpObject, Peer},
-    matching::{Held, Named},
+    facts::{A2aFacts, Arguments, Fact, Facts, HttpFacts, LlmFacts, McpFacts, McpObject, Model, Peer, Skill, User},
+    matching::{Held, Named, Text},
+    resource::{ToolAccess, UserTerm},
     snapshot::compile::{
-        CompiledHttp, CompiledMcp, CompiledOperation, CompiledPrincipals, CompiledRule, CompiledSource,
+        CompiledA2a, CompiledHttp, CompiledLlm, CompiledMcp, CompiledOperation, CompiledPrincipals, CompiledRule, CompiledSource,
         CompiledTool,
     },
 };
@@ -57,14 +58,57 @@ pub(super) fn when(rule: &CompiledRule, facts: &Facts, polarity: Polarity) -> bo
         }
         _ => {}
     }
+    let demand = when.demand();
+    // The same for the other protocols: a card that is read and filtered, models that are listed or not yet chosen.
+    match (facts.a2a.known(), facts.llm.known()) {
+        (Some(a2a), _) if demand.a2a && (*a2a.method == *A2aFacts::CARD || matches!(a2a.skill, Skill::Listed(_))) => {
+            return polarity == Polarity::Grant || when.evaluate(facts).unwrap_or(false);
+        }
+        (_, Some(llm)) if demand.llm && !matches!(llm.model, Model::Used { .. }) => {
+            return polarity == Polarity::Grant;
+        }
+        _ => {}
+    }
     when.evaluate(facts).unwrap_or(polarity.unknown())
 }
 
 pub(super) fn source(source: &CompiledSource, facts: &Facts, polarity: Polarity) -> bool {
-    let says_something = source.anyone || !source.principals.is_empty() || source.ip_blocks.is_some();
+    let says_something = source.anyone
+        || !source.principals.is_empty()
+        || source.ip_blocks.is_some()
+        || source.user.is_some();
     says_something
         && source.principals.iter().all(|it| principals(it, facts, polarity))
         && ip_blocks(source, facts, polarity)
+        && source.user.as_ref().is_none_or(|term| user(term, facts.user.as_deref(), polarity))
+}
+
+/// Holds of a user whose token was verified; where there is none, as what is unknown.
+pub(super) fn user(term: &UserTerm, user: Option<&User>, polarity: Polarity) -> bool {
+    let Some(user) = user else { return polarity.unknown() };
+    user.issuer == term.issuer
+        && term.audience.as_ref().is_none_or(|wanted| user.audiences.contains(wanted))
+        && term.scopes.iter().all(|scope| user.scopes.contains(scope))
+        && term.claims.iter().all(|(name, wanted)| claim(user, name, wanted, polarity))
+}
+
+/// A claim that is missing, or neither a text, number, truth value nor list of them, is unknown.
+fn claim(user: &User, name: &str, wanted: &[std::sync::Arc<str>], polarity: Polarity) -> bool {
+    let whole = user.claims.get(name);
+    let found = whole.or_else(|| name.split('.').try_fold(&*user.claims, |value, part| value.get(part)));
+    let is = |value: &serde_json::Value| match value {
+        serde_json::Value::String(text) => Some(wanted.iter().any(|wanted| **wanted == **text)),
+        serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {
+            let text = value.to_string();
+            Some(wanted.iter().any(|wanted| **wanted == *text))
+        }
+        _ => None,
+    };
+    match found {
+        Some(serde_json::Value::Array(items)) => items.iter().any(|item| is(item).unwrap_or(polarity.unknown())),
+        Some(value) => is(value).unwrap_or(polarity.unknown()),
+        None => polarity.unknown(),
+    }
 }
 
 pub(super) fn principals(principals: &CompiledPrincipals, facts: &Facts, polarity: Polarity) -> bool {
@@ -92,6 +136,55 @@ pub(super) fn operation(operation: &CompiledOperation, facts: &Facts, polarity: 
             .mcp
             .as_ref()
             .is_none_or(|term| read(&facts.mcp, polarity, |mcp| mcp_term(term, mcp, polarity)))
+        && operation
+            .a2a
+            .as_ref()
+            .is_none_or(|term| read(&facts.a2a, polarity, |a2a| a2a_part(term, a2a, polarity).is_none()))
+        && operation
+            .llm
+            .as_ref()
+            .is_none_or(|term| read(&facts.llm, polarity, |llm| llm_part(term, llm, polarity).is_none()))
+}
+
+/// The first part of a term that does not hold.
+pub(super) fn a2a_part(term: &CompiledA2a, a2a: &A2aFacts, polarity: Polarity) -> Option<&'static str> {
+    // A grant brings the card, and a card that is filtered is judged as if its skills were used.
+    let card = *a2a.method == *A2aFacts::CARD;
+    let listed = matches!(a2a.skill, Skill::Listed(_));
+    let brought = (card || listed) && polarity == Polarity::Grant;
+    if !brought && term.methods.as_ref().is_some_and(|all| !all.contains(&a2a.method)) {
+        return Some("methods");
+    }
+    let tenant = |wanted: &Vec<Text>| match &a2a.tenant {
+        Some(tenant) => wanted.iter().any(|it| it.matches(tenant)),
+        None => card && polarity == Polarity::Grant,
+    };
+    if term.tenants.as_ref().is_some_and(|wanted| !tenant(wanted)) {
+        return Some("tenants");
+    }
+    let skill = |wanted: &Vec<Text>| match &a2a.skill {
+        Skill::Called(skill) | Skill::Listed(skill) => wanted.iter().any(|it| it.matches(skill)),
+        // Then they only filter the card.
+        Skill::NotDeclared => polarity == Polarity::Grant,
+        Skill::Missing if card => polarity == Polarity::Grant,
+        Skill::Missing => polarity.unknown(),
+    };
+    term.skills.as_ref().is_some_and(|wanted| !skill(wanted)).then_some("skills")
+}
+
+/// The first part of a term that does not hold.
+pub(super) fn llm_part(term: &CompiledLlm, llm: &LlmFacts, polarity: Polarity) -> Option<&'static str> {
+    let Model::Used { provider, model } = &llm.model else {
+        let everything = term.providers.is_none() && term.models.is_none();
+        return (!everything && polarity == Polarity::Refuse).then_some("models");
+    };
+    let any = |wanted: &Option<Vec<Text>>, name: &str| {
+        wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|it| it.matches(name)))
+    };
+    if !any(&term.providers, provider) {
+        return Some("providers");
+    }
+    (!any(&term.models, model)).then_some("models")
 }
 
 /// Applies a term to facts that may not be there.
@@ -153,8 +246,8 @@ pub(super) fn mcp_term(term: &CompiledMcp, mcp: &McpFacts, polarity: Polarity) -
         return true;
     }
     match &mcp.object {
-        McpObject::Tool { name, arguments } => {
-            term.tools.iter().flatten().any(|it| tool(it, name, arguments, polarity))
+        McpObject::Tool { name, arguments, access } => {
+            term.tools.iter().flatten().any(|it| tool(it, name, arguments, *access, polarity))
         }
         McpObject::Prompt { name } => term.prompts.iter().flatten().any(|it| it.matches(name)),
         McpObject::Resource { uri } => term.resources.iter().flatten().any(|it| it.matches(uri)),
@@ -163,9 +256,26 @@ pub(super) fn mcp_term(term: &CompiledMcp, mcp: &McpFacts, polarity: Polarity) -
     }
 }
 
-fn tool(tool: &CompiledTool, name: &str, arguments: &Arguments, polarity: Polarity) -> bool {
-    tool.names.iter().any(|it| it.matches(name))
+fn tool(
+    tool: &CompiledTool,
+    name: &str,
+    arguments: &Arguments,
+    access: Option<ToolAccess>,
+    polarity: Polarity,
+) -> bool {
+    tool_name(tool, name)
+        && tool_access(tool, access, polarity)
         && tool.arguments.iter().all(|it| argument(it, arguments, polarity))
+}
+
+/// Without names, the term is about what tools can do.
+pub(super) fn tool_name(tool: &CompiledTool, name: &str) -> bool {
+    tool.names.is_empty() || tool.names.iter().any(|it| it.matches(name))
+}
+
+/// A tool of which no catalogue says what it can do is unknown.
+pub(super) fn tool_access(tool: &CompiledTool, access: Option<ToolAccess>, polarity: Polarity) -> bool {
+    tool.access.is_none_or(|wanted| access.map_or(polarity.unknown(), |access| access == wanted))
 }
 
 pub(super) fn argument(

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::HostPattern;
+use super::{HostPattern, Traffic};
 use crate::names::{ObjectName, SetName};
 
 /// One listener of a Gateway.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listener {
     /// The Gateway.
@@ -23,6 +23,9 @@ pub struct Listener {
     pub hostname: Option<HostPattern>,
     /// The policies of the way in.
     pub set: SetName,
+    /// What the Gateway and this listener say of every request that comes in here: what the route, its rule, and the
+    /// service or backend say is more specific, field by field.
+    pub traffic: Traffic,
 }
 
 impl Listener {
@@ -33,7 +36,8 @@ impl Listener {
 }
 
 /// What a listener does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum ListenerRole {
     /// A waypoint: accepts HBONE, serves what is addressed in the CONNECT.
     Waypoint,
@@ -41,4 +45,9 @@ pub enum ListenerRole {
     EastWest,
     /// Plain HTTP from anyone who can connect.
     Http,
+    /// HTTP over TLS from anyone who can connect. Listeners of one port are told apart by server name.
+    Https {
+        /// Secrets of type `kubernetes.io/tls`; the first that has the name is served.
+        certificates: Vec<ObjectName>,
+    },
 }

@@ -6,22 +6,32 @@
 //! equal resources have equal bytes.
 
 mod backend;
+mod catalogue;
 mod federation;
+mod guard;
+mod issuer;
 mod listener;
 mod policy;
 mod policy_set;
+mod quota;
 mod route;
+mod secret;
 mod service;
 mod terms;
 mod traffic;
 mod workload;
 
 pub use backend::*;
+pub use catalogue::*;
 pub use federation::*;
+pub use guard::*;
+pub use issuer::*;
 pub use listener::*;
 pub use policy::*;
 pub use policy_set::*;
+pub use quota::*;
 pub use route::*;
+pub use secret::*;
 pub use service::*;
 pub use terms::*;
 pub use traffic::*;
@@ -60,16 +70,31 @@ pub enum Kind {
     Route,
     /// [`Backend`], named by object.
     Backend,
+    /// [`Guard`], named by object.
+    Guard,
+    /// [`Quota`], named by object.
+    Quota,
+    /// [`Catalogue`], named by object.
+    Catalogue,
+    /// [`Issuer`], named by object.
+    Issuer,
+    /// [`Secret`], named by object; sent only to proxies that use it.
+    Secret,
 }
 
 impl Kind {
     /// Every kind, in the order in which a push names them: what others refer to comes first.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 17] = [
         Self::Ranges,
         Self::Bundle,
         Self::Revocation,
         Self::Policy,
+        Self::Guard,
+        Self::Quota,
         Self::PolicySet,
+        Self::Secret,
+        Self::Issuer,
+        Self::Catalogue,
         Self::Workload,
         Self::Placement,
         Self::Service,
@@ -118,6 +143,11 @@ pub enum Resource {
     Listener(Arc<Listener>),
     Route(Arc<Route>),
     Backend(Arc<Backend>),
+    Guard(Arc<Guard>),
+    Quota(Arc<Quota>),
+    Catalogue(Arc<Catalogue>),
+    Issuer(Arc<Issuer>),
+    Secret(Arc<Secret>),
 }
 
 impl Resource {
@@ -136,6 +166,11 @@ impl Resource {
             Self::Listener(it) => Key::new(Kind::Listener, it.key_name()),
             Self::Route(it) => Key::new(Kind::Route, &it.name),
             Self::Backend(it) => Key::new(Kind::Backend, &it.name),
+            Self::Guard(it) => Key::new(Kind::Guard, &it.name),
+            Self::Quota(it) => Key::new(Kind::Quota, &it.name),
+            Self::Catalogue(it) => Key::new(Kind::Catalogue, &it.name),
+            Self::Issuer(it) => Key::new(Kind::Issuer, &it.name),
+            Self::Secret(it) => Key::new(Kind::Secret, &it.name),
         }
     }
 }

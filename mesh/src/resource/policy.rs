@@ -1,12 +1,14 @@
 //! Access policies: one object's rules, with every name resolved.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{HostPattern, NamedMatch, PathMatch, PortRange, TextMatch};
+use super::{
+    BackendTarget, HostPattern, Millis, NamedMatch, PathMatch, PortRange, TextMatch, ToolAccess,
+};
 use crate::{identity::IdentityPattern, names::ObjectName};
 
 /// The rules of one access policy object.
@@ -23,6 +25,39 @@ pub struct Policy {
     pub broken: Option<Arc<str>>,
     /// The rules, any of which may match.
     pub rules: Vec<Rule>,
+    /// Who is asked, if the action is [`Action::ExternalAuth`].
+    pub authorizer: Option<Authorizer>,
+}
+
+/// An external authorizer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Authorizer {
+    /// Where it is.
+    pub target: BackendTarget,
+    /// What it speaks.
+    pub protocol: AuthorizerProtocol,
+    /// How long its answer may take.
+    pub timeout: Millis,
+    /// Request headers that it is told; for gRPC, empty means all but those that carry secrets of ours.
+    pub headers: Vec<Arc<str>>,
+    /// Headers of its answer that go on upstream (HTTP only; gRPC names them itself).
+    pub upstream_headers: Vec<Arc<str>>,
+    /// Bytes of the request's body that it is told; 0: none. A longer body is refused.
+    pub body_bytes: u32,
+}
+
+/// What an external authorizer speaks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum AuthorizerProtocol {
+    /// `envoy.service.auth.v3.Authorization/Check`.
+    Grpc,
+    /// A request with the same method and headers, at this path before its own; 200 is yes.
+    Http {
+        /// Goes before the request's path.
+        path_prefix: Arc<str>,
+    },
 }
 
 /// What a policy does where a rule of it matches.
@@ -34,6 +69,8 @@ pub enum Action {
     Deny,
     /// Bounds what others may grant: where no rule of it matches, it refuses.
     Limit,
+    /// Asks an external authorizer, whose yes is needed too; it grants nothing.
+    ExternalAuth,
 }
 
 /// Whether a policy decides.
@@ -67,8 +104,24 @@ pub struct Source {
     pub principals: Vec<Principals>,
     /// The source address is in one of these. Empty: matches no address.
     pub ip_blocks: Option<Vec<IpNet>>,
+    /// A user whose token was verified. A Deny matches also when there is none.
+    pub user: Option<UserTerm>,
     /// True: anyone, proven or not.
     pub anyone: bool,
+}
+
+/// A condition on a verified user: every part that is present must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserTerm {
+    /// The name of the `TokenIssuer`.
+    pub issuer: Arc<str>,
+    /// The token was issued for it.
+    pub audience: Option<Arc<str>>,
+    /// Claims by name, dots leading into objects; the claim, or an item of it if it is a list, equals one of these.
+    pub claims: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    /// All of these scopes.
+    pub scopes: Vec<Arc<str>>,
 }
 
 /// Identities, as one field of the object named them.
@@ -91,6 +144,32 @@ pub struct Operation {
     pub http: Option<HttpTerm>,
     /// A condition on an MCP message.
     pub mcp: Option<McpTerm>,
+    /// A condition on an A2A message.
+    pub a2a: Option<A2aTerm>,
+    /// A condition on a call of a model.
+    pub llm: Option<LlmTerm>,
+}
+
+/// A condition on an A2A message: every part that is present must hold. A grant by it brings the filtered card.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct A2aTerm {
+    /// The method is one of these, by the names of A2A 1.0.
+    pub methods: Option<Vec<Arc<str>>>,
+    /// The tenant is named and matches one of these.
+    pub tenants: Option<Vec<TextMatch>>,
+    /// The skill matches one of these.
+    pub skills: Option<Vec<TextMatch>>,
+}
+
+/// A condition on a call of a model: every part that is present must hold. A grant by it brings the filtered list.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LlmTerm {
+    /// The provider that is really used matches one of these.
+    pub providers: Option<Vec<TextMatch>>,
+    /// The model that is really used, by the provider's own name, matches one of these.
+    pub models: Option<Vec<TextMatch>>,
 }
 
 /// A condition on an HTTP request: every part that is present must hold.
@@ -126,8 +205,11 @@ pub struct McpTerm {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ToolTerm {
-    /// The tool's name matches one of these.
+    /// The tool's name matches one of these. Empty only where `access` says something: any tool.
     pub names: Vec<TextMatch>,
+    /// What the tool can do, as the catalogue says. One that no catalogue knows does not match in an Allow and matches
+    /// in a Deny.
+    pub access: Option<ToolAccess>,
     /// Each of these must hold.
     pub arguments: Vec<ArgumentTerm>,
 }

@@ -17,6 +17,10 @@ pub struct PolicySet {
     pub stages: Vec<Stage>,
     /// What holds where the last stage has no Allow.
     pub default_access: DefaultAccess,
+    /// The [`super::Guard`]s on the way; all apply.
+    pub guards: Vec<ObjectName>,
+    /// The [`super::Quota`]s on the way; all apply.
+    pub quotas: Vec<ObjectName>,
 }
 
 /// One list of policies that are judged together.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{HostPattern, NamedMatch, PathMatch, Traffic};
-use crate::names::{ObjectName, ServiceKey, SetName};
+use crate::names::{Hostname, ObjectName, ServiceKey, SetName};
 
 /// One HTTPRoute.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -104,8 +104,35 @@ pub enum BackendTarget {
     },
     /// An AgentBackend.
     Agent(ObjectName),
+    /// A host outside the mesh.
+    Host(ExternalHost),
     /// It does not resolve: requests get 500, for this reason.
     Broken(Arc<str>),
+}
+
+/// A host outside the mesh, reached by the gateway itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalHost {
+    /// Its name, or an address.
+    pub host: Hostname,
+    /// The port.
+    pub port: u16,
+    /// Verified TLS; absent: plain text, which the object had to say.
+    pub tls: Option<HostTls>,
+    /// True: it may resolve to addresses that are not public (loopback, link-local, private, shared). Else they are
+    /// refused, after each resolution.
+    pub private: bool,
+}
+
+/// How the certificate of an outside host is verified.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostTls {
+    /// The name that the certificate must have, and the SNI.
+    pub hostname: Hostname,
+    /// Roots in PEM; absent: those of the system.
+    pub roots: Option<Arc<str>>,
 }
 
 /// What is done to a request or its response (Gateway API HTTPRoute filters).

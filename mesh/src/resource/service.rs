@@ -65,6 +65,10 @@ pub enum Protocol {
     Http2,
     /// The Model Context Protocol over HTTP (`strait.dev/mcp`).
     Mcp,
+    /// The Agent2Agent protocol over HTTP (`strait.dev/a2a`).
+    A2a,
+    /// A provider's API of models over HTTP (`strait.dev/llm`).
+    Llm,
 }
 
 /// Whether a service is reached through a waypoint.

@@ -1,6 +1,6 @@
 //! How a request is delivered: timeouts, retries, balancing. Resolved by the control plane, field by field.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,21 @@ pub struct Traffic {
     pub retries: Option<Retries>,
     /// How an endpoint is chosen.
     pub balance: Option<Balance>,
+    /// How users are authenticated.
+    pub authentication: Option<Authentication>,
+}
+
+/// How users are authenticated. A token that is there and not valid is refused in either case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Authentication {
+    /// True: a request without a valid token is refused with 401.
+    pub required: bool,
+    /// The `TokenIssuer`s whose tokens are taken, by name.
+    pub issuers: Vec<Arc<str>>,
+    /// The protected resource (RFC 9728, RFC 8707) that tokens must be for; its metadata is served under
+    /// `/.well-known/oauth-protected-resource`.
+    pub resource: Option<Arc<str>>,
 }
 
 /// When to try again. Only for requests whose body is held or empty.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     facts::Demand,
-    names::SetName,
+    names::{ObjectName, SetName},
     resource::{PolicyRef, PolicySet},
 };
 
@@ -24,7 +24,7 @@ impl Draft {
         }
         if let Some(old) = &old {
             for member in members(&old.told) {
-                unlist(&mut self.next.members, &member.name, name);
+                unlist(&mut self.next.members, member, name);
             }
         }
         let Some(told) = told else {
@@ -33,7 +33,7 @@ impl Draft {
             return;
         };
         for member in members(&told) {
-            enlist(&mut self.next.members, member.name.clone(), name);
+            enlist(&mut self.next.members, member.clone(), name);
         }
         let adopted = old.and_then(|old| old.adopted);
         self.next.sets.insert(name.clone(), SetState { told, adopted });
@@ -66,6 +66,10 @@ impl Draft {
                 Some(AdoptedStage { kind: stage.kind, policies })
             })
             .collect::<Option<Vec<_>>>()?;
+        let guards = told.guards.iter().map(|name| self.next.guards.get(name).cloned());
+        let guards = guards.collect::<Option<Vec<_>>>()?;
+        let quotas = told.quotas.iter().map(|name| self.next.quotas.get(name).cloned());
+        let quotas = quotas.collect::<Option<Vec<_>>>()?;
         let demand = stages
             .iter()
             .flat_map(|stage| &stage.policies)
@@ -74,15 +78,19 @@ impl Draft {
             name: told.name.clone(),
             stages,
             default_access: told.default_access.clone(),
+            guards,
+            quotas,
             demand,
         })
     }
 }
 
 impl AdoptedSet {
-    /// True if both judge alike: the same policies in the same versions and places.
+    /// True if both judge alike: the same policies in the same versions and places, the same guards and quotas.
     fn is_like(&self, other: &Self) -> bool {
         self.default_access == other.default_access
+            && self.guards == other.guards
+            && self.quotas == other.quotas
             && self.stages.len() == other.stages.len()
             && self.stages.iter().zip(&other.stages).all(|(ours, theirs)| {
                 ours.kind == theirs.kind
@@ -96,6 +104,7 @@ impl AdoptedSet {
     }
 }
 
-fn members(set: &PolicySet) -> impl Iterator<Item = &PolicyRef> {
-    set.stages.iter().flat_map(|stage| &stage.policies)
+fn members(set: &PolicySet) -> impl Iterator<Item = &ObjectName> {
+    let policies = set.stages.iter().flat_map(|stage| &stage.policies).map(|member| &member.name);
+    policies.chain(&set.guards).chain(&set.quotas)
 }

@@ -96,6 +96,36 @@ impl Draft {
                     self.touched.backends.insert(name);
                 }
             }
+            Resource::Guard(guard) => {
+                let name = guard.name.clone();
+                if put(&mut self.next.guards, name.clone(), guard) {
+                    self.touch_bounds(&name);
+                }
+            }
+            Resource::Quota(quota) => {
+                let name = quota.name.clone();
+                if put(&mut self.next.quotas, name.clone(), quota) {
+                    self.touch_bounds(&name);
+                }
+            }
+            Resource::Catalogue(catalogue) => {
+                let name = catalogue.name.clone();
+                if put(&mut self.next.catalogues, name.clone(), catalogue) {
+                    self.touched.catalogues.insert(name);
+                }
+            }
+            Resource::Issuer(issuer) => {
+                let name = issuer.name.name.clone();
+                if put(&mut self.next.issuers, name.clone(), issuer) {
+                    self.touched.issuers.insert(name);
+                }
+            }
+            Resource::Secret(secret) => {
+                let name = secret.name.clone();
+                if put(&mut self.next.secrets, name.clone(), secret) {
+                    self.touched.secrets.insert(name);
+                }
+            }
         }
         Ok(())
     }
@@ -148,8 +178,37 @@ impl Draft {
                     self.touched.backends.insert(name);
                 }
             }
+            // Sets that were adopted with one go on with it, until they are told otherwise.
+            Kind::Guard => drop(self.next.guards.remove(&parsed::<ObjectName>(name)?)),
+            Kind::Quota => drop(self.next.quotas.remove(&parsed::<ObjectName>(name)?)),
+            Kind::Catalogue => {
+                let name: ObjectName = parsed(name)?;
+                if self.next.catalogues.remove(&name).is_some() {
+                    self.touched.catalogues.insert(name);
+                }
+            }
+            Kind::Issuer => {
+                let name: ObjectName = parsed(name)?;
+                if self.next.issuers.remove(&name.name).is_some() {
+                    self.touched.issuers.insert(name.name);
+                }
+            }
+            Kind::Secret => {
+                let name: ObjectName = parsed(name)?;
+                if self.next.secrets.remove(&name).is_some() {
+                    self.touched.secrets.insert(name);
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Sets that name a guard or quota wait for it, or rule with what it is now.
+    fn touch_bounds(&mut self, name: &ObjectName) {
+        let waiting = self.next.members.get(name).cloned().unwrap_or_default();
+        for set in waiting.iter() {
+            self.adopt(set);
+        }
     }
 
     fn set_ranges(&mut self, ranges: Arc<MeshRanges>) {

@@ -11,7 +11,10 @@ use crate::{
     identity::IdentityPattern,
     matching::{self, Argument, Host, MatchError, Named, Path, Text},
     names::{ObjectName, Version},
-    resource::{Action, HttpTerm, McpTerm, Mode, Operation, Policy, PortRange, Rule, Source, ToolTerm},
+    resource::{
+        A2aTerm, Action, Authorizer, HttpTerm, LlmTerm, McpTerm, Mode, Operation, Policy, PortRange, Rule, Source,
+        ToolAccess, ToolTerm, UserTerm,
+    },
 };
 
 /// Compiles the conditions (`when`) of policies.
@@ -62,6 +65,7 @@ pub struct Compiled {
     pub(crate) mode: Mode,
     pub(crate) broken: Option<Arc<str>>,
     pub(crate) rules: Vec<CompiledRule>,
+    pub(crate) authorizer: Option<Arc<Authorizer>>,
     pub(crate) demand: Demand,
 }
 
@@ -77,6 +81,7 @@ pub(crate) struct CompiledRule {
 pub(crate) struct CompiledSource {
     pub(crate) principals: Vec<CompiledPrincipals>,
     pub(crate) ip_blocks: Option<Vec<IpNet>>,
+    pub(crate) user: Option<UserTerm>,
     pub(crate) anyone: bool,
 }
 
@@ -91,6 +96,21 @@ pub(crate) struct CompiledOperation {
     pub(crate) ports: Option<Vec<PortRange>>,
     pub(crate) http: Option<CompiledHttp>,
     pub(crate) mcp: Option<CompiledMcp>,
+    pub(crate) a2a: Option<CompiledA2a>,
+    pub(crate) llm: Option<CompiledLlm>,
+}
+
+#[derive(Debug)]
+pub(crate) struct CompiledA2a {
+    pub(crate) methods: Option<Vec<Arc<str>>>,
+    pub(crate) tenants: Option<Vec<Text>>,
+    pub(crate) skills: Option<Vec<Text>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct CompiledLlm {
+    pub(crate) providers: Option<Vec<Text>>,
+    pub(crate) models: Option<Vec<Text>>,
 }
 
 #[derive(Debug)]
@@ -112,6 +132,7 @@ pub(crate) struct CompiledMcp {
 #[derive(Debug)]
 pub(crate) struct CompiledTool {
     pub(crate) names: Vec<Text>,
+    pub(crate) access: Option<ToolAccess>,
     pub(crate) arguments: Vec<Argument>,
 }
 
@@ -131,6 +152,11 @@ impl Compiled {
     /// # Errors
     /// When a part of it cannot be compiled, or says nothing where something must be said.
     pub fn new(policy: &Policy, version: Version, compiler: &dyn Compiler) -> Result<Self, CompileError> {
+        let authorizer = policy.authorizer.clone().map(Arc::new);
+        if (policy.action == Action::ExternalAuth) != authorizer.is_some() && policy.broken.is_none() {
+            let cause = "an authorizer belongs to ExternalAuth, and only to it".to_owned();
+            return Err(CompileError { rule: "".into(), cause });
+        }
         let rules = policy
             .rules
             .iter()
@@ -146,6 +172,7 @@ impl Compiled {
             mode: policy.mode,
             broken: policy.broken.clone(),
             rules,
+            authorizer,
             demand,
         })
     }
@@ -155,18 +182,25 @@ impl CompiledRule {
     fn demand(&self) -> Demand {
         let operations = self.to.iter().flatten().map(CompiledOperation::demand);
         let when = self.when.iter().map(|when| when.demand());
-        operations.chain(when).fold(Demand::default(), Demand::and)
+        let from = Demand { user: self.from.iter().any(|from| from.user.is_some()), ..Demand::default() };
+        operations.chain(when).fold(from, Demand::and)
     }
 
-    /// True if it reads nothing above layer 4, in any of its operations, and has no condition.
+    /// True if it reads nothing above layer 4, and has no condition.
     pub(crate) fn is_layer_4(&self) -> bool {
-        self.when.is_none() && self.to.iter().flatten().all(|to| to.http.is_none() && to.mcp.is_none())
+        self.when.is_none() && self.demand() == Demand::default()
     }
 }
 
 impl CompiledOperation {
     fn demand(&self) -> Demand {
-        Demand { http: self.http.is_some(), mcp: self.mcp.is_some() }
+        Demand {
+            http: self.http.is_some(),
+            mcp: self.mcp.is_some(),
+            a2a: self.a2a.is_some(),
+            llm: self.llm.is_some(),
+            user: false,
+        }
     }
 }
 
@@ -195,7 +229,12 @@ fn compile_source(source: &Source) -> CompiledSource {
         .iter()
         .map(|it| CompiledPrincipals { field: it.field.clone(), any_of: it.any_of.clone() })
         .collect();
-    CompiledSource { principals, ip_blocks: source.ip_blocks.clone(), anyone: source.anyone }
+    CompiledSource {
+        principals,
+        ip_blocks: source.ip_blocks.clone(),
+        user: source.user.clone(),
+        anyone: source.anyone,
+    }
 }
 
 fn compile_operation(operation: &Operation) -> Result<CompiledOperation, MatchError> {
@@ -205,7 +244,24 @@ fn compile_operation(operation: &Operation) -> Result<CompiledOperation, MatchEr
     }
     let http = operation.http.as_ref().map(compile_http).transpose()?;
     let mcp = operation.mcp.as_ref().map(compile_mcp).transpose()?;
-    Ok(CompiledOperation { ports, http, mcp })
+    let a2a = operation.a2a.as_ref().map(compile_a2a).transpose()?;
+    let llm = operation.llm.as_ref().map(compile_llm).transpose()?;
+    Ok(CompiledOperation { ports, http, mcp, a2a, llm })
+}
+
+fn compile_a2a(term: &A2aTerm) -> Result<CompiledA2a, MatchError> {
+    Ok(CompiledA2a {
+        methods: said("a2a.methods", &term.methods)?.cloned(),
+        tenants: each("a2a.tenants", &term.tenants, Text::new)?,
+        skills: each("a2a.skills", &term.skills, Text::new)?,
+    })
+}
+
+fn compile_llm(term: &LlmTerm) -> Result<CompiledLlm, MatchError> {
+    Ok(CompiledLlm {
+        providers: each("llm.providers", &term.providers, Text::new)?,
+        models: each("llm.models", &term.models, Text::new)?,
+    })
 }
 
 fn compile_http(term: &HttpTerm) -> Result<CompiledHttp, MatchError> {
@@ -227,11 +283,12 @@ fn compile_mcp(term: &McpTerm) -> Result<CompiledMcp, MatchError> {
 }
 
 fn compile_tool(term: &ToolTerm) -> Result<CompiledTool, MatchError> {
-    if term.names.is_empty() {
+    if term.names.is_empty() && term.access.is_none() {
         return Err(MatchError::Empty("mcp.tools.names"));
     }
     Ok(CompiledTool {
         names: term.names.iter().map(Text::new).collect::<Result<_, _>>()?,
+        access: term.access,
         arguments: term.arguments.iter().map(Argument::new).collect::<Result<_, _>>()?,
     })
 }

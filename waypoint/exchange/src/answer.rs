@@ -54,6 +54,10 @@ pub fn status_of(reason: Reason) -> StatusCode {
         Reason::Malformed => StatusCode::BAD_REQUEST,
         Reason::TooMuch => StatusCode::PAYLOAD_TOO_LARGE,
         Reason::NotBuilt => StatusCode::NOT_IMPLEMENTED,
+        Reason::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
+        Reason::UserMissing | Reason::UserInvalid => StatusCode::UNAUTHORIZED,
+        Reason::ProviderFailed => StatusCode::BAD_GATEWAY,
+        Reason::NotTranslatable => StatusCode::BAD_REQUEST,
         // Everything else is somebody's decision, and so is what is added later and not named here.
         _ => StatusCode::FORBIDDEN,
     }

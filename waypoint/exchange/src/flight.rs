@@ -9,7 +9,7 @@ use mesh::{
     resource::{self, BackendTarget, Protocol, Traffic},
 };
 
-use crate::{Body, Call, Closing, Judge, Place, Purpose, Register, Trail};
+use crate::{Body, Call, Closing, Judge, Known, Ledger, Place, Purpose, Register, Trail, Watches};
 
 /// A request with its body.
 pub type Request = http::Request<Body>;
@@ -67,6 +67,12 @@ pub struct Exchange {
     pub places: Vec<Place>,
     /// Who is asked.
     pub judge: Arc<dyn Judge>,
+    /// What the control plane told beside policies.
+    pub known: Arc<dyn Known>,
+    /// Who holds the allowances.
+    pub ledger: Arc<dyn Ledger>,
+    /// Watches the text of the answer, where a guard wants it.
+    pub watches: Option<Watches>,
     /// Who records refusals.
     pub register: Arc<dyn Register>,
     /// Ends it from outside.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mesh::{
     Denial, Facts,
     names::{ObjectName, ServiceKey, WorkloadUid},
+    resource::Authorizer,
 };
 
 use crate::{BoxFuture, Trail};
@@ -58,6 +59,10 @@ pub trait Judge: Send + Sync {
     /// # Errors
     /// The denial, when it may not.
     fn judge(&self, place: &Place, facts: &Facts, purpose: Purpose) -> Result<(), Denial>;
+
+    /// The external authorizers that must say yes as well, where [`Judge::judge`] lets it happen. Whoever acts on a
+    /// judgement with [`Purpose::Decide`] of a whole exchange asks them.
+    fn authorizers(&self, place: &Place, facts: &Facts) -> Vec<Arc<Authorizer>>;
 
     /// Counts the snapshots that were current; grows with every swap.
     fn generation(&self) -> u64;

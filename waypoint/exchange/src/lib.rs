@@ -7,25 +7,34 @@
 pub mod answer;
 pub mod body;
 pub mod closing;
+pub mod credential;
+pub mod errand;
 pub mod filter;
 pub mod flight;
 pub mod judge;
+pub mod known;
+pub mod ledger;
 pub mod messages;
 pub mod respond;
 pub mod sse;
 pub mod trail;
 pub mod upstream;
+pub mod watch;
 
 pub use answer::Convention;
 pub use body::{Body, BodyError, HoldError};
 pub use closing::Closing;
+pub use errand::{Asking, ErrandError, Errands};
 pub use filter::{Chain, End, Filter, Step};
 pub use flight::{Backend, Exchange, Request, Response};
 pub use judge::{Judge, Place, Purpose, Register};
+pub use known::Known;
+pub use ledger::{Ask, Exceeded, Ledger, Reservation, Used};
 pub use messages::{Framer, FramingError, Messages, Passage};
 pub use respond::Responder;
 pub use trail::{Trail, Upstream};
 pub use upstream::{Call, CallError, Fault, Reply, Upstreams};
+pub use watch::{TextWatch, Watches};
 
 /// A future behind a pointer, for the traits that are used as objects.
 pub type BoxFuture<'a, T> = futures_util::future::BoxFuture<'a, T>;

@@ -165,6 +165,9 @@ fn own_backend(world: &World, addressed: &ServicePort) -> Result<Backend, Denial
 fn backend_of(world: &World, target: &BackendTarget) -> Result<Backend, Denial> {
     match target {
         BackendTarget::Broken(reason) => Err(nowhere(reason.clone())),
+        BackendTarget::Host(host) => {
+            Err(nowhere(format!("a route leads to {} by an AgentBackend only", host.host).into()))
+        }
         BackendTarget::Agent(name) => {
             let backend = world
                 .snapshot
@@ -201,5 +204,6 @@ fn over(backend: &Traffic, rule: &Traffic) -> Traffic {
         idle_timeout: backend.idle_timeout.or(rule.idle_timeout),
         retries: backend.retries.clone().or_else(|| rule.retries.clone()),
         balance: backend.balance.or(rule.balance),
+        authentication: backend.authentication.clone().or_else(|| rule.authentication.clone()),
     }
 }

@@ -21,6 +21,11 @@ pub fn type_url(kind: Kind) -> &'static str {
         Kind::Listener => "type.googleapis.com/strait.v1.Listener",
         Kind::Route => "type.googleapis.com/strait.v1.Route",
         Kind::Backend => "type.googleapis.com/strait.v1.Backend",
+        Kind::Guard => "type.googleapis.com/strait.v1.Guard",
+        Kind::Quota => "type.googleapis.com/strait.v1.Quota",
+        Kind::Catalogue => "type.googleapis.com/strait.v1.Catalogue",
+        Kind::Issuer => "type.googleapis.com/strait.v1.Issuer",
+        Kind::Secret => "type.googleapis.com/strait.v1.Secret",
     }
 }
 

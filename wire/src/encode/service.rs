@@ -87,7 +87,7 @@ pub(super) fn read(from: &istio::Service) -> Result<Service, DecodeError> {
 fn write_port(number: u16, port: &ServicePort) -> Port {
     let protocol = match port.protocol {
         Protocol::Tcp => AppProtocol::Unknown,
-        Protocol::Http | Protocol::Mcp => AppProtocol::Http11,
+        Protocol::Http | Protocol::Mcp | Protocol::A2a | Protocol::Llm => AppProtocol::Http11,
         Protocol::Http2 => AppProtocol::Http2,
     };
     // Target 0: every endpoint has its own.

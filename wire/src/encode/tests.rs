@@ -295,6 +295,7 @@ fn every_kind_has_a_type_and_comes_back() {
                 role: ListenerRole::Http,
                 hostname: None,
                 set: "s".into(),
+                traffic: Traffic::default(),
             }
             .into(),
         ),

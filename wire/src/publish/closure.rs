@@ -19,9 +19,16 @@ pub(super) struct Scope {
     counts: HashMap<Key, u32>,
     /// A key that may be part of a circle lost one of several that named it.
     doubtful: bool,
+    /// Kinds that are never in scope.
+    never: &'static [Kind],
 }
 
 impl Scope {
+    /// A scope in which these kinds never are.
+    pub(super) fn without(never: &'static [Kind]) -> Self {
+        Self { never, ..Self::default() }
+    }
+
     pub(super) fn contains(&self, key: &Key) -> bool {
         self.counts.contains_key(key)
     }
@@ -99,6 +106,9 @@ impl Scope {
     fn enter(&mut self, table: &Table, key: Key, moved: &mut BTreeSet<Key>) {
         let mut todo = vec![key];
         while let Some(key) = todo.pop() {
+            if self.never.contains(&key.kind) {
+                continue;
+            }
             let count = self.counts.entry(key.clone()).or_default();
             *count += 1;
             if *count == 1 {
@@ -111,6 +121,9 @@ impl Scope {
     fn leave(&mut self, table: &Table, key: Key, moved: &mut BTreeSet<Key>) {
         let mut todo = vec![key];
         while let Some(key) = todo.pop() {
+            if self.never.contains(&key.kind) {
+                continue;
+            }
             let Some(count) = self.counts.get_mut(&key) else {
                 // Counted wrongly, or never: computing anew is always right.
                 self.doubtful = true;

@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use mesh::{
     names::{ObjectName, ServiceKey, SetName},
     resource::{
-        Admission, BackendKind, BackendTarget, Binding, Key, Kind, PolicySet, Resource, Route, RouteFilter,
-        Service, Workload, WorkloadPort,
+        Admission, Backend, BackendKind, BackendTarget, Binding, IssuerKind, JwtKeys, Key, Kind, Listener,
+        ListenerRole, PolicySet, Resource, Route, RouteFilter, Service, Traffic, UpstreamAuth, Workload,
+        WorkloadPort,
     },
 };
 
@@ -19,20 +20,29 @@ pub(super) fn references(resource: &Resource) -> BTreeSet<Key> {
     match resource {
         Resource::Workload(it) => of_workload(it, &mut keys),
         Resource::Service(it) => of_service(it, &mut keys),
-        Resource::PolicySet(it) => keys.extend(members(it).map(policy)),
-        Resource::Route(it) => of_route(it, &mut keys),
-        Resource::Backend(it) => {
-            keys.insert(set(&it.set));
-            let BackendKind::Mcp { servers } = &it.kind;
-            keys.extend(servers.iter().filter_map(|server| target(&server.target)));
+        Resource::PolicySet(it) => {
+            keys.extend(members(it).map(policy));
+            keys.extend(it.guards.iter().map(|guard| Key::new(Kind::Guard, guard)));
+            keys.extend(it.quotas.iter().map(|quota| Key::new(Kind::Quota, quota)));
         }
-        Resource::Listener(it) => drop(keys.insert(set(&it.set))),
+        Resource::Policy(it) => keys.extend(it.authorizer.iter().filter_map(|it| target(&it.target))),
+        Resource::Guard(it) => keys.extend(it.external.iter().filter_map(|it| target(&it.target))),
+        Resource::Issuer(it) => {
+            if let IssuerKind::Jwt { keys: JwtKeys::Fetched { target: to, .. }, .. } = &it.kind {
+                keys.extend(target(to));
+            }
+        }
+        Resource::Route(it) => of_route(it, &mut keys),
+        Resource::Backend(it) => of_backend(it, &mut keys),
+        Resource::Listener(it) => of_listener(it, &mut keys),
         Resource::Placement(it) => drop(keys.insert(Key::new(Kind::Workload, &it.workload))),
         Resource::Ranges(_)
         | Resource::Bundle(_)
         | Resource::Revocation(_)
         | Resource::Absence(_)
-        | Resource::Policy(_) => {}
+        | Resource::Quota(_)
+        | Resource::Catalogue(_)
+        | Resource::Secret(_) => {}
     }
     keys
 }
@@ -51,9 +61,43 @@ fn of_workload(workload: &Workload, keys: &mut BTreeSet<Key>) {
     }
 }
 
+fn of_backend(it: &Backend, keys: &mut BTreeSet<Key>) {
+    keys.insert(set(&it.set));
+    keys.extend(it.catalogue.as_ref().map(|name| Key::new(Kind::Catalogue, name)));
+    of_traffic(&it.traffic, keys);
+    let mut calls = |to: &BackendTarget, auth: &Option<UpstreamAuth>| {
+        keys.extend(target(to));
+        keys.extend(auth.as_ref().map(|auth| Key::new(Kind::Secret, &auth.secret)));
+    };
+    match &it.kind {
+        BackendKind::Mcp { servers } => servers.iter().for_each(|server| calls(&server.target, &server.auth)),
+        BackendKind::A2a { target, .. } => calls(target, &None),
+        BackendKind::Llm { groups } => {
+            let providers = groups.iter().flat_map(|group| &group.providers);
+            providers.for_each(|provider| calls(&provider.target, &provider.auth));
+        }
+        BackendKind::Host { target, auth } => calls(target, auth),
+    }
+}
+
+fn of_listener(it: &Listener, keys: &mut BTreeSet<Key>) {
+    keys.insert(set(&it.set));
+    of_traffic(&it.traffic, keys);
+    if let ListenerRole::Https { certificates } = &it.role {
+        keys.extend(certificates.iter().map(|secret| Key::new(Kind::Secret, secret)));
+    }
+}
+
+/// Issuers are cluster-scoped, and named by their short name.
+fn of_traffic(it: &Traffic, keys: &mut BTreeSet<Key>) {
+    let issuers = it.authentication.iter().flat_map(|it| &it.issuers);
+    keys.extend(issuers.map(|name| Key::new(Kind::Issuer, ObjectName::new("TokenIssuer", "", name))));
+}
+
 fn of_service(it: &Service, keys: &mut BTreeSet<Key>) {
     for port in it.ports.values() {
         keys.insert(set(&port.set));
+        of_traffic(&port.traffic, keys);
         keys.extend(port.backend.as_ref().map(backend));
     }
     if let Binding::Through(waypoint) = &it.binding {
@@ -64,6 +108,8 @@ fn of_service(it: &Service, keys: &mut BTreeSet<Key>) {
 fn of_route(route: &Route, keys: &mut BTreeSet<Key>) {
     keys.insert(set(&route.set));
     for rule in &route.rules {
+        of_traffic(&rule.traffic, keys);
+        rule.backends.iter().for_each(|backend| of_traffic(&backend.traffic, keys));
         let of_backends = rule.backends.iter().flat_map(|backend| &backend.filters);
         for filter in rule.filters.iter().chain(of_backends) {
             if let RouteFilter::Mirror(mirror) = filter {
@@ -78,7 +124,7 @@ fn target(to: &BackendTarget) -> Option<Key> {
     match to {
         BackendTarget::Service { service: name, .. } => Some(service(name)),
         BackendTarget::Agent(name) => Some(backend(name)),
-        BackendTarget::Broken(_) => None,
+        BackendTarget::Host(_) | BackendTarget::Broken(_) => None,
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use mesh::resource::Key;
+use mesh::resource::{Key, Kind};
 
 use super::{changed::Changed, table::Table};
 use crate::{Caller, Want};
@@ -18,6 +18,12 @@ pub trait Scopes: Send + Sync + 'static {
 
     /// True if the change can alter the caller's roots. It may be true too often, never too seldom.
     fn affected(&self, changed: &Changed, caller: &Caller) -> bool;
+
+    /// Kinds that the caller never holds, whatever refers to them: what is secret, and what it does not enforce.
+    fn never(&self, caller: &Caller) -> &'static [Kind] {
+        let _ = caller;
+        &[]
+    }
 
     /// What a name that the caller asked for stands for; nothing: it is not in the mesh.
     /// The default is everything in the table that has the address or name.

@@ -72,7 +72,7 @@ struct InFlight {
 }
 
 impl Subscription {
-    pub(super) fn new(stream: u64, caller: Caller) -> Self {
+    pub(super) fn new(stream: u64, caller: Caller, never: &'static [Kind]) -> Self {
         Self {
             info: SubscriberInfo {
                 stream,
@@ -84,7 +84,7 @@ impl Subscription {
             seen_as_of: None,
             types: BTreeSet::new(),
             begun: false,
-            scope: Scope::default(),
+            scope: Scope::without(never),
             sent: HashMap::new(),
             dirty: BTreeSet::new(),
             answers: BTreeSet::new(),

@@ -139,13 +139,22 @@ fn judge(snapshot: &Snapshot, request: &Request, standing: bool) -> Result<Grant
         port: addressed.port,
         http: Fact::Missing(NOT_READ),
         mcp: Fact::Missing(NOT_READ),
+        a2a: Fact::Missing(NOT_READ),
+        llm: Fact::Missing(NOT_READ),
+        user: None,
     };
     let judgement = match whole {
         true => access::judge(snapshot, &port.set, &facts),
         false => access::judge_through(snapshot, &port.set, &facts),
     };
-    if let Verdict::Refused(denial) = judgement.verdict {
-        return Err(denial);
+    match &judgement.verdict {
+        Verdict::Granted(_) => {}
+        Verdict::Refused(denial) => return Err(denial.clone()),
+        // Only a waypoint can ask.
+        Verdict::Conditional(..) => {
+            let why = "an external authorizer must be asked, which needs a waypoint";
+            return Err(Denial::plain(Reason::ExternalFailed, why));
+        }
     }
     let (port, service) = (addressed.port, addressed.service);
     Ok(Granted { port, service, caller: facts.caller, source, judgement, direct })

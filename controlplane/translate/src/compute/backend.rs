@@ -88,6 +88,7 @@ pub(super) fn compute(reader: &Reader<'_>, name: &Name, object: &Object<AgentBac
         kind: BackendKind::Mcp { servers: servers.unwrap_or_default() },
         set: set.name.clone(),
         traffic: traffic::of_backend(reader, name, gateway.as_ref().ok()),
+        catalogue: None,
         broken: broken.as_ref().map(|fault| fault.message.as_str().into()),
     })));
     made.add(Resource::PolicySet(Arc::new(set)));
@@ -165,5 +166,5 @@ fn servers(reader: &Reader<'_>, name: &Name, spec: &AgentBackendSpec) -> Result<
     )?;
     let path = server.path.as_ref().map_or(MCP_PATH, |path| path.as_str()).into();
     let target: BackendTarget = target.target;
-    Ok(vec![McpServer { name: server.name.as_str().into(), target, path }])
+    Ok(vec![McpServer { name: server.name.as_str().into(), target, path, auth: None }])
 }

@@ -131,6 +131,8 @@ fn service(
             let parts = [Part::whole(Kind::Namespace, namespace, None)];
             stages.extend(access::stage(StageKind::Target, &policies, &parts));
             let set = PolicySet {
+                guards: Vec::new(),
+                quotas: Vec::new(),
                 name: format!("ServiceImport/{namespace}/{name}:{number}").into(),
                 stages,
                 default_access: DefaultAccess::Open,

@@ -94,6 +94,7 @@ fn make(
     };
     let broken = never_accepted.or_else(|| fault.as_ref().map(|fault| fault.message.clone()));
     let policy = Policy {
+        authorizer: None,
         name: names::object(name),
         action,
         mode: match mode {

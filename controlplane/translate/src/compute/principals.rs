@@ -99,6 +99,7 @@ fn source(reader: &Reader<'_>, from: &said::Source) -> Result<Source, Fault> {
     });
     let ip_blocks: Vec<ipnet::IpNet> = blocks.collect::<Result<_, Fault>>()?;
     Ok(Source {
+        user: None,
         principals,
         ip_blocks: (!ip_blocks.is_empty()).then_some(ip_blocks),
         anyone: from.anyone == Some(true),
@@ -111,6 +112,8 @@ fn operation(to: &said::Operation) -> Result<Operation, Fault> {
     }
     let ports: Vec<PortRange> = to.ports.iter().map(|port| PortRange { first: *port, last: *port }).collect();
     Ok(Operation {
+        a2a: None,
+        llm: None,
         ports: some(ports),
         http: to.http.as_ref().map(http),
         mcp: to.mcp.as_ref().map(mcp).transpose()?,
@@ -166,6 +169,7 @@ fn tool(term: &said::ToolTerm) -> Result<ToolTerm, Fault> {
         return Err(Fault::new("NotBuiltYet", "to.mcp.tools.access is not built yet: name the tools"));
     }
     Ok(ToolTerm {
+        access: None,
         names: term.names.iter().map(|name| starred(name.as_str())).collect(),
         arguments: term.arguments.iter().flat_map(argument).collect(),
     })

@@ -1,0 +1,1 @@
+//! What content may pass: patterns, sizes, origins, and a guard that is asked.

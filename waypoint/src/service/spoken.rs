@@ -1,0 +1,80 @@
+//! What is spoken with a backend: who reads the facts of a request's body, and who answers.
+
+use std::sync::Arc;
+
+use exchange::{Exchange, Responder};
+use mesh::{
+    Facts,
+    facts::Fact,
+    resource::{BackendKind, Protocol},
+};
+use tokio::time::Instant;
+
+use crate::{
+    responders::{Forward, NotBuilt},
+    waypoint::Waypoint,
+};
+
+const LATE: &str = "the body did not arrive in time";
+
+/// A protocol above HTTP, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spoken {
+    /// Requests are passed on as they are.
+    Http,
+    /// The Model Context Protocol.
+    Mcp,
+    /// The Agent2Agent protocol.
+    A2a,
+    /// A protocol of models.
+    Llm,
+}
+
+impl Spoken {
+    pub(super) fn of_port(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Tcp | Protocol::Http | Protocol::Http2 => Self::Http,
+            Protocol::Mcp => Self::Mcp,
+            Protocol::A2a => Self::A2a,
+            Protocol::Llm => Self::Llm,
+        }
+    }
+
+    pub(super) fn of_backend(kind: &BackendKind) -> Self {
+        match kind {
+            BackendKind::Mcp { .. } => Self::Mcp,
+            BackendKind::A2a { .. } => Self::A2a,
+            BackendKind::Llm { .. } => Self::Llm,
+            BackendKind::Host { .. } => Self::Http,
+        }
+    }
+
+    /// Whether the body is held and read before the request is judged.
+    pub(super) fn is_read(self) -> bool {
+        self != Self::Http
+    }
+
+    /// Reads what the body says into the facts of the exchange. What cannot be read in time is missing.
+    pub(super) async fn read(self, waypoint: &Waypoint, exchange: &mut Exchange, until: Option<Instant>) {
+        let held_bytes = waypoint.limits.held_bytes;
+        let facts = Facts::clone(&exchange.facts);
+        let facts = match self {
+            Self::Http => facts,
+            Self::Mcp => {
+                let mcp = super::within(until, mcp::read(&mut exchange.request, held_bytes)).await;
+                Facts { mcp: mcp.unwrap_or(Fact::Missing(LATE)), ..facts }
+            }
+            Self::A2a | Self::Llm => facts,
+        };
+        exchange.facts = Arc::new(facts);
+    }
+
+    pub(super) fn responder(self, waypoint: &Waypoint) -> &dyn Responder {
+        match self {
+            Self::Http => &Forward,
+            Self::Mcp => &waypoint.mcp,
+            Self::A2a => &NotBuilt("A2A"),
+            Self::Llm => &NotBuilt("a protocol of models"),
+        }
+    }
+}
