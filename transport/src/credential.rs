@@ -10,7 +10,7 @@ mod expected;
 pub(crate) mod handshake;
 mod parts;
 mod peer;
-mod provider;
+pub(crate) mod provider;
 pub(crate) mod verify;
 
 use std::{fmt, sync::Arc, time::SystemTime};
@@ -27,7 +27,7 @@ pub use parts::{BuildError, Bundles, CredentialParts};
 pub use peer::{PeerError, VerifiedPeer};
 pub use verify::{CHAIN_BYTES_MAX, CHAIN_CERTIFICATES_MAX};
 
-pub(crate) use certificate::read_public_key;
+pub(crate) use certificate::{read_public_key, read_validity};
 pub(crate) use configure::{ALPN_H2, ALPN_HTTP1, Clients};
 use verify::{Roots, Verifier};
 pub(crate) use {configure::client as client_config, configure::server as server_config};

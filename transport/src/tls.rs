@@ -1,10 +1,15 @@
-//! TLS for the control plane: one-way or mutual, the server always by its SPIFFE identity.
+//! TLS besides tunnels.
 //!
-//! The same rules as for tunnels (TLS 1.3, one bundle for each trust domain), but the client may prove itself by
-//! a token instead of a certificate.
+//! For the control plane ([`connector`], [`server`]): one-way or mutual, the server always by its SPIFFE identity; the
+//! same rules as for tunnels (TLS 1.3, one bundle for each trust domain), but the client may prove itself by a token
+//! instead of a certificate. With strangers: those who come in at a gateway ([`edge`]) and hosts outside the mesh
+//! ([`outside`]) are known by name, as on the web.
 
 pub mod connector;
+pub mod edge;
+pub mod outside;
 pub mod server;
+pub mod server_certificate;
 
 use std::{
     io,
@@ -17,7 +22,10 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub use connector::{Connector, ConnectorConfig, PinError, ServerTrust, SpkiPin};
+pub use edge::{EdgeError, EdgeTls, accept_edge};
+pub use outside::{OutsideConnection, OutsideTls, RootsError, connect_outside};
 pub use server::{ClientCertificates, ServerTls, accept_tls, incoming};
+pub use server_certificate::{CertificateError, ServerCertificate};
 
 use crate::{
     credential::{ALPN_H2, ALPN_HTTP1, VerifiedPeer},

@@ -27,3 +27,11 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     });
     PROVIDER.clone()
 }
+
+/// For strangers: as above, and TLS 1.2 with forward secrecy and authenticated encryption.
+pub(crate) fn for_strangers() -> Arc<CryptoProvider> {
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
+        Arc::new(CryptoProvider { kx_groups: provider().kx_groups.clone(), ..aws_lc_rs::default_provider() })
+    });
+    PROVIDER.clone()
+}
