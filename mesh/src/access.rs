@@ -7,6 +7,8 @@ mod nearest;
 mod terms;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_agents;
 
 use std::sync::Arc;
 

@@ -106,6 +106,8 @@ reasons! {
     NoRoute = 52,
     /// It needs a feature that is not built.
     NotBuilt = 53,
+    /// The host is served by another listener than the one that the connection was opened for.
+    Misdirected = 54,
     /// A connection was open and a change of policy, trust or revocation no longer allows it.
     NoLongerAllowed = 60,
     /// A quota is used up, or a request asks for more than there will ever be.

@@ -125,7 +125,7 @@ pub(crate) fn bundle(trust_domain: &str) -> TrustBundle {
 
 pub(crate) fn policy(name: &str, action: Action, rules: Vec<Rule>) -> Policy {
     let name = ObjectName::new("AccessPolicy", "shop", name);
-    Policy { name, action, mode: Mode::Enforce, broken: None, rules }
+    Policy { name, action, mode: Mode::Enforce, broken: None, rules, authorizer: None }
 }
 
 pub(crate) fn rule(name: &str, from: Source) -> Rule {
@@ -151,7 +151,8 @@ pub(crate) fn set(name: &str, stages: &[(StageKind, &[&str])], default_access: D
         .iter()
         .map(|(kind, policies)| Stage { kind: *kind, policies: policies.iter().map(member).collect() })
         .collect();
-    PolicySet { name: SetName::from(name), stages, default_access }
+    let (guards, quotas) = (Vec::new(), Vec::new());
+    PolicySet { name: SetName::from(name), stages, default_access, guards, quotas }
 }
 
 pub(crate) fn put(resource: Resource) -> Change {
@@ -167,7 +168,7 @@ macro_rules! resources {
         }
     )*};
 }
-resources!(Workload, Placement, Service, Absence, Policy, PolicySet, Revocation, Listener, Route, Backend);
+resources!(Workload, Placement, Service, Absence, Policy, PolicySet, Revocation, Listener, Route, Backend, Guard, Quota);
 
 impl From<MeshRanges> for Resource {
     fn from(it: MeshRanges) -> Self {
@@ -196,6 +197,9 @@ pub(crate) fn facts(peer: Peer) -> Facts {
         port: 80,
         http: Fact::Missing("not read at layer 4"),
         mcp: Fact::Missing("not read at layer 4"),
+        a2a: Fact::Missing("not read at layer 4"),
+        llm: Fact::Missing("not read at layer 4"),
+        user: None,
     }
 }
 

@@ -74,7 +74,8 @@ impl Store {
     /// # Errors
     /// When it is too large or the disk fails; then what was written before stays.
     pub fn write(&self, stored: &Stored) -> Result<(), SealedError> {
-        let (secrets, others): (Vec<_>, Vec<_>) = stored.resources.iter().cloned().partition(|(key, ..)| SECRET.contains(&key.kind));
+        let (secrets, others): (Vec<_>, Vec<_>) =
+            stored.resources.iter().cloned().partition(|(key, ..)| SECRET.contains(&key.kind));
         let with = |resources| Stored { resources, ..stored.clone() };
         self.secrets.write(&write(&with(secrets)).encode_to_vec())?;
         self.file.write(&write(&with(others)).encode_to_vec())
@@ -82,21 +83,21 @@ impl Store {
 }
 
 fn read_file(file: &SealedFile) -> Option<Stored> {
-        let path = file.path().display();
-        let body = match file.read() {
-            Ok(body) => body?,
-            Err(error) => {
-                tracing::warn!(%path, %error, "the stored configuration is not used");
-                return None;
-            }
-        };
-        match StoredResources::decode(body.as_slice()) {
-            Ok(stored) => Some(read(stored)),
-            Err(error) => {
-                tracing::warn!(%path, %error, "the stored configuration is not used");
-                None
-            }
+    let path = file.path().display();
+    let body = match file.read() {
+        Ok(body) => body?,
+        Err(error) => {
+            tracing::warn!(%path, %error, "the stored configuration is not used");
+            return None;
         }
+    };
+    match StoredResources::decode(body.as_slice()) {
+        Ok(stored) => Some(read(stored)),
+        Err(error) => {
+            tracing::warn!(%path, %error, "the stored configuration is not used");
+            None
+        }
+    }
 }
 
 fn read(from: StoredResources) -> Stored {
@@ -161,15 +162,15 @@ mod tests {
     #[test]
     fn secrets_have_a_file_of_their_own() {
         let directory = tempfile::tempdir().expect("a directory");
-        let store = Store::new(directory.path().join("resources"));
+        let store = Store::new(directory.path().join("state/resources"));
         let mut with = stored();
         let canary = Bytes::from_static(b"canary");
         with.resources.push((Key::new(Kind::Secret, "Secret/a/b"), "v".into(), canary));
         store.write(&with).expect("written");
         assert_eq!(store.read(), Some(with));
-        let plain = fs::read(directory.path().join("resources")).expect("the file");
+        let plain = fs::read(directory.path().join("state/resources")).expect("the file");
         assert!(!plain.windows(6).any(|part| part == b"canary"));
-        fs::remove_file(directory.path().join("resources.secrets")).expect("removed");
+        fs::remove_file(directory.path().join("state/resources.secrets")).expect("removed");
         assert_eq!(store.read(), Some(stored()));
     }
 

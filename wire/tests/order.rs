@@ -398,6 +398,9 @@ fn grants(snapshot: &Snapshot, set: &str) -> bool {
         port: 80,
         http: Fact::NotApplicable,
         mcp: Fact::NotApplicable,
+        a2a: Fact::NotApplicable,
+        llm: Fact::NotApplicable,
+        user: None,
     };
     let judgement = access::judge(snapshot, &SetName::from(set), &facts);
     matches!(judgement.verdict, Verdict::Granted(_))

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use mesh::facts::{Arguments, Caller, HttpFacts, McpFacts, McpObject, Peer};
+use mesh::facts::{
+    A2aFacts, Arguments, Caller, HttpFacts, LlmFacts, McpFacts, McpObject, Model, Peer, Skill, User,
+};
 use serde_json::json;
 
 use super::*;
@@ -26,6 +28,9 @@ fn facts() -> Facts {
         mcp: call(
             json!({"path": "/docs/a.md", "count": 3, "ratio": 0.5, "tags": ["a", "b"], "deep": {"x": null}}),
         ),
+        a2a: Fact::NotApplicable,
+        llm: Fact::NotApplicable,
+        user: None,
     }
 }
 
@@ -33,7 +38,7 @@ fn call(arguments: serde_json::Value) -> Fact<McpFacts> {
     let arguments = Arguments::Given(Arc::new(arguments));
     Fact::Known(McpFacts {
         method: "tools/call".into(),
-        object: McpObject::Tool { name: "read_file".into(), arguments },
+        object: McpObject::Tool { name: "read_file".into(), arguments, access: None },
     })
 }
 
@@ -257,4 +262,40 @@ fn an_error_tells_no_value() {
 fn it_is_the_compiler_of_snapshots() {
     assert!(Cel.compile("destination.port == 80").unwrap().evaluate(&facts()).unwrap());
     assert_eq!(Cel.compile("nothing").unwrap_err().split(':').next(), Some("line 1, column 1"));
+}
+
+#[test]
+fn agents_models_and_users_can_be_read() {
+    let a2a = A2aFacts {
+        method: "SendMessage".into(),
+        tenant: Some("red".into()),
+        skill: Skill::Called("search".into()),
+    };
+    let llm = |model| Fact::Known(LlmFacts { operation: "chat".into(), model });
+    let used = || Model::Used { provider: "primary".into(), model: "small".into() };
+    let claims = Arc::new(json!({"groups": ["docs", "web"], "level": 3}));
+    let user = User {
+        issuer: "acme".into(),
+        subject: "ann".into(),
+        audiences: vec!["shop".into()],
+        scopes: ["read".into()].into(),
+        claims,
+    };
+    let of_agent = Facts { a2a: Fact::Known(a2a), mcp: Fact::NotApplicable, ..facts() };
+    let of_model = Facts { llm: llm(used()), mcp: Fact::NotApplicable, ..facts() };
+    let of_user = Facts { user: Some(Arc::new(user)), ..facts() };
+    for (facts, text, expected) in [
+        (&of_agent, "a2a.method == 'SendMessage' && a2a.skill == 'search' && a2a.tenant == 'red'", Some(true)),
+        (&of_agent, "llm.model == 'small'", Some(false)),
+        (&of_model, "llm.model == 'small' && llm.provider == 'primary'", Some(true)),
+        (&of_model, "a2a.method == 'SendMessage'", Some(false)),
+        (&of_user, "user.subject == 'ann' && 'docs' in user.claims.groups && user.claims.level > 2", Some(true)),
+        (&of_user, "'write' in user.scopes", Some(false)),
+        // Nobody is no user of some other kind: without one a condition has no value.
+        (&of_agent, "user.subject == 'ann'", None),
+    ] {
+        let value = compile(text).unwrap().evaluate(facts).ok();
+        assert_eq!(value, expected, "{text}");
+    }
+    assert!(compile("user.password == ''").is_err());
 }

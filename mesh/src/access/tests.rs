@@ -34,7 +34,7 @@ impl Expression for Word {
     }
 
     fn demand(&self) -> Demand {
-        Demand { http: false, mcp: self.0 == "arguments" }
+        Demand { mcp: self.0 == "arguments", ..Demand::default() }
     }
 
     fn reads_arguments(&self) -> bool {
@@ -57,6 +57,7 @@ fn alone(action: Action, rules: Vec<Rule>) -> Snapshot {
 
 fn verdict(snapshot: &Snapshot, facts: &Facts) -> String {
     match judge(snapshot, &"set".into(), facts).verdict {
+        Verdict::Conditional(..) => "ask".to_owned(),
         Verdict::Granted(Grant::Default) => "default".to_owned(),
         Verdict::Granted(Grant::Rule { policy, rule, .. }) => format!("{}/{rule}", policy.name),
         Verdict::Refused(denial) => {
@@ -73,7 +74,7 @@ fn to(operation: Operation) -> Rule {
 }
 
 fn tool(name: &str, arguments: Vec<ArgumentTerm>) -> Operation {
-    let tools = vec![ToolTerm { names: vec![TextMatch::Exact(name.into())], arguments }];
+    let tools = vec![ToolTerm { names: vec![TextMatch::Exact(name.into())], access: None, arguments }];
     Operation { mcp: Some(McpTerm { tools: Some(tools), ..McpTerm::default() }), ..Operation::default() }
 }
 
@@ -83,12 +84,12 @@ fn repo_is_docs() -> Vec<ArgumentTerm> {
 
 fn calls(name: &str, arguments: Value) -> Facts {
     let arguments = Arguments::Given(Arc::new(arguments));
-    let object = McpObject::Tool { name: name.into(), arguments };
+    let object = McpObject::Tool { name: name.into(), arguments, access: None };
     Facts { mcp: mcp("tools/call", object), http: http("POST", "/mcp"), ..facts(verified("shop/planner")) }
 }
 
 fn lists(name: &str) -> Facts {
-    let object = McpObject::Tool { name: name.into(), arguments: Arguments::Listing };
+    let object = McpObject::Tool { name: name.into(), arguments: Arguments::Listing, access: None };
     Facts { mcp: mcp("tools/call", object), ..calls(name, json!({})) }
 }
 
@@ -463,6 +464,7 @@ fn a_node_before_a_waypoint_judges_only_what_it_can_and_must() {
     let through = |mesh: &Snapshot, who: &str| match judge_through(mesh, &"set".into(), &facts(verified(who)))
         .verdict
     {
+        Verdict::Conditional(..) => panic!("nobody asks here"),
         Verdict::Granted(_) => "granted".to_owned(),
         Verdict::Refused(denial) => {
             format!("{} {}", denial.reason, denial.rule.as_deref().unwrap_or_default())
@@ -481,6 +483,6 @@ fn a_node_before_a_waypoint_judges_only_what_it_can_and_must() {
 #[test]
 fn demand_is_what_any_member_reads() {
     let mesh = alone(Action::Allow, vec![to(tool("search", vec![]))]);
-    assert_eq!(demand(&mesh, &"set".into()), Demand { http: false, mcp: true });
+    assert_eq!(demand(&mesh, &"set".into()), Demand { mcp: true, ..Demand::default() });
     assert_eq!(demand(&mesh, &"other".into()), Demand::default());
 }

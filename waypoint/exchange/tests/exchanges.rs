@@ -93,6 +93,9 @@ fn exchange(refusing: Vec<Place>) -> Exchange {
         port: 80,
         http: Fact::NotApplicable,
         mcp: Fact::NotApplicable,
+        a2a: Fact::NotApplicable,
+        llm: Fact::NotApplicable,
+        user: None,
     };
     Exchange {
         request: Request::default(),

@@ -8,7 +8,7 @@ use exchange::{
     Backend, Body, BoxFuture, Call, CallError, Closing, Exchange, Judge, Place, Purpose, Register, Reply,
     Request, Response, Step, Trail, Upstreams,
 };
-use filters::{BrokenFilter, Mirrors, Plan, Surroundings};
+use filters::{BrokenFilter, Guests, Mirrors, Plan, Surroundings};
 use http_body_util::BodyExt;
 use mesh::{
     Caller, Denial, Facts, Peer, Reason,
@@ -72,6 +72,9 @@ fn exchange(uri: &str, prefix: Option<&str>, caller: Peer) -> Exchange {
             port: 8080,
             http: Fact::NotApplicable,
             mcp: Fact::NotApplicable,
+            a2a: Fact::NotApplicable,
+            llm: Fact::NotApplicable,
+            user: None,
         }),
         demand: Demand::default(),
         route: None,
@@ -98,7 +101,7 @@ fn known() -> Peer {
 async fn run(filters: &[RouteFilter], exchange: &mut Exchange, upstreams: Arc<dyn Upstreams>) -> Step {
     let plan = Plan::compile(filters).unwrap();
     let surroundings = Surroundings { mirrors: Mirrors::new(upstreams), chance: 7 };
-    let mut chain = Plan::chain(&[&plan], &surroundings, Trail::default());
+    let mut chain = Plan::chain(&[&plan], Guests::default(), &surroundings, Trail::default());
     chain.request(exchange).await
 }
 
@@ -232,7 +235,7 @@ async fn a_mirror_copies_its_share() {
         let kept = Arc::new(Kept::default());
         let plan = Plan::compile(&[RouteFilter::Mirror(mirror)]).unwrap();
         let mirrors = Mirrors::new(Arc::clone(&kept) as Arc<dyn Upstreams>);
-        let mut chain = Plan::chain(&[&plan], &Surroundings { mirrors, chance }, Trail::default());
+        let mut chain = Plan::chain(&[&plan], Guests::default(), &Surroundings { mirrors, chance }, Trail::default());
         let _ = chain.request(&mut exchange("/", None, known())).await;
         tokio::task::yield_now().await;
         tokio::task::yield_now().await;

@@ -220,7 +220,7 @@ fn every_kind_has_a_type_and_comes_back() {
             test: ArgumentTest::In(vec![serde_json::json!({"b": 1, "a": [null]})]),
         },
     ];
-    let tools = vec![ToolTerm { names: vec![TextMatch::Exact("t".into())], arguments }];
+    let tools = vec![ToolTerm { names: vec![TextMatch::Exact("t".into())], access: Some(ToolAccess::Read), arguments }];
     let operation =
         Operation { mcp: Some(McpTerm { tools: Some(tools), ..McpTerm::default() }), ..Operation::default() };
     let all = [
@@ -273,6 +273,7 @@ fn every_kind_has_a_type_and_comes_back() {
                     to: Some(vec![operation]),
                     when: Some("true".into()),
                 }],
+                authorizer: None,
             }
             .into(),
         ),
@@ -284,6 +285,71 @@ fn every_kind_has_a_type_and_comes_back() {
                     policies: vec![PolicyRef { name: object("AccessPolicy"), version: Some("v".into()) }],
                 }],
                 default_access: DefaultAccess::None,
+                guards: vec![object("GuardPolicy")],
+                quotas: vec![object("QuotaPolicy")],
+            }
+            .into(),
+        ),
+        Resource::Guard(
+            Guard {
+                name: object("GuardPolicy"),
+                mode: Mode::Audit,
+                broken: None,
+                patterns: vec![GuardPattern {
+                    name: "mail".into(),
+                    finds: Finds::Email,
+                    direction: Direction::Both,
+                    action: GuardAction::Mask,
+                }],
+                sizes: GuardSizes { request: Some(1), response: None },
+                origins: Some(Vec::new()),
+                external: None,
+            }
+            .into(),
+        ),
+        Resource::Quota(
+            Quota {
+                name: object("QuotaPolicy"),
+                mode: Mode::Enforce,
+                broken: None,
+                limits: vec![QuotaLimit {
+                    name: "minute".into(),
+                    per: QuotaKey::Label {
+                        label: "team".into(),
+                        values: BTreeMap::from([(identity.clone(), "red".into())]),
+                    },
+                    window: Millis(60_000),
+                    most: Allowance::Tokens { most: 1000, margin: 20, default_output: 100 },
+                    models: None,
+                }],
+            }
+            .into(),
+        ),
+        Resource::Catalogue(
+            Catalogue {
+                name: object("ToolCatalog"),
+                tools: BTreeMap::from([("t".into(), ApprovedTool { pin: None, access: Some(ToolAccess::Write) })]),
+                unlisted: Unlisted::Hold,
+            }
+            .into(),
+        ),
+        Resource::Issuer(
+            Issuer {
+                name: ObjectName::new("TokenIssuer", "", "acme"),
+                broken: None,
+                kind: IssuerKind::Jwt {
+                    issuer: "https://acme.example".into(),
+                    audiences: vec!["shop".into()],
+                    keys: JwtKeys::Inline("{}".into()),
+                    authorization_server: None,
+                },
+            }
+            .into(),
+        ),
+        Resource::Secret(
+            Secret {
+                name: object("Secret"),
+                data: BTreeMap::from([("token".into(), Hidden("s".into()))]),
             }
             .into(),
         ),
@@ -317,6 +383,7 @@ fn every_kind_has_a_type_and_comes_back() {
                 kind: BackendKind::Mcp { servers: Vec::new() },
                 set: "s".into(),
                 traffic: Traffic::default(),
+                catalogue: Some(object("ToolCatalog")),
                 broken: None,
             }
             .into(),

@@ -33,6 +33,7 @@ pub fn policy(name: &str, rule: &str) -> Resource {
     let source = Source { anyone: true, ..Source::default() };
     let rule = Rule { name: rule.into(), from: vec![source], to: None, when: None };
     Resource::Policy(Arc::new(Policy {
+        authorizer: None,
         name: object(name),
         action: Action::Allow,
         mode: Mode::Enforce,
@@ -44,6 +45,8 @@ pub fn policy(name: &str, rule: &str) -> Resource {
 pub fn set(name: &str, policies: &[&str]) -> Resource {
     let policies = policies.iter().map(|name| PolicyRef { name: object(name), version: None }).collect();
     Resource::PolicySet(Arc::new(PolicySet {
+        guards: Vec::new(),
+        quotas: Vec::new(),
         name: name.into(),
         stages: vec![Stage { kind: StageKind::Target, policies }],
         default_access: DefaultAccess::None,
