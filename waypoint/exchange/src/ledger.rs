@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use mesh::{Denial, Facts, resource::Quota};
+use mesh::{
+    Denial, Facts,
+    matching::Text,
+    resource::{Quota, QuotaLimit},
+};
 
 /// What is asked of the allowances.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,4 +57,15 @@ pub struct Exceeded {
     pub resets_in: Option<u64>,
     /// What is counted: `requests` or `tokens`.
     pub unit: &'static str,
+}
+
+/// True if a limit speaks of calls of this model. One that cannot be read speaks of all.
+pub fn applies(limit: &QuotaLimit, model: Option<&str>) -> bool {
+    match (&limit.models, model) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(terms), Some(model)) => {
+            terms.iter().any(|term| Text::new(term).map_or(true, |term| term.matches(model)))
+        }
+    }
 }

@@ -32,7 +32,7 @@ pub use known::Known;
 pub use ledger::{Ask, Exceeded, Ledger, Reservation, Used};
 pub use messages::{Framer, FramingError, Messages, Passage};
 pub use respond::Responder;
-pub use trail::{Trail, Upstream};
+pub use trail::{ModelUse, Trail, Upstream};
 pub use upstream::{Call, CallError, Fault, Reply, Upstreams};
 pub use watch::{TextWatch, Watches};
 

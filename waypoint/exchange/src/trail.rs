@@ -1,6 +1,6 @@
 //! What became of an exchange so far: written by whoever does something, read by the report at its end.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 use mesh::{
@@ -31,6 +31,29 @@ pub struct Upstream {
     pub address: String,
 }
 
+/// One call of a model, for reports: the words in brackets are those of the GenAI semantic conventions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelUse {
+    /// What was asked for (`gen_ai.operation.name`): `chat`, `responses`, `messages`, `embeddings`.
+    pub operation: Arc<str>,
+    /// The provider's name in its backend (`gen_ai.provider.name`).
+    pub provider: Arc<str>,
+    /// The model as the caller named it (`gen_ai.request.model`). Callers may write anything.
+    pub asked: Arc<str>,
+    /// The model that was used, by the provider's own name (`gen_ai.response.model`).
+    pub model: Arc<str>,
+    /// Tokens of the prompt (`gen_ai.usage.input_tokens`); where the provider did not say, as estimated.
+    pub tokens_in: u64,
+    /// Tokens of the answer (`gen_ai.usage.output_tokens`); where the provider did not say, the most that it can be.
+    pub tokens_out: u64,
+    /// Tokens of the prompt that came from a cache.
+    pub tokens_cached: u64,
+    /// True if the provider said the numbers.
+    pub told: bool,
+    /// From the call to the first of the answer (`gen_ai.server.time_to_first_token`), where it was streamed.
+    pub first_token: Option<Duration>,
+}
+
 /// A trail. Clones are the same.
 #[derive(Debug, Clone, Default)]
 pub struct Trail {
@@ -56,6 +79,8 @@ pub struct Record {
     pub notes: Vec<(&'static str, String)>,
     /// Why the exchange failed, if not by a refusal.
     pub error: Option<String>,
+    /// The call of a model that answered.
+    pub model: Option<ModelUse>,
 }
 
 impl Trail {
@@ -108,6 +133,11 @@ impl Trail {
     /// It failed.
     pub fn failed(&self, error: impl std::fmt::Display) {
         self.record.lock().error = Some(error.to_string());
+    }
+
+    /// A model was used. Of several (a call that failed and one that did not) the last stands.
+    pub fn used_model(&self, model: ModelUse) {
+        self.record.lock().model = Some(model);
     }
 
     /// Adds something to be logged, for example `mcp.tool`.

@@ -6,14 +6,27 @@
 //!
 //! The program calls [`read`] for the facts of a request whose backend speaks this, and lets [`Llm`] answer it.
 
+pub mod candidates;
 pub mod chat;
+pub mod error;
 pub mod estimate;
 pub mod json;
+pub mod listing;
 pub mod messages;
 pub mod neutral;
+pub mod opening;
 pub mod operation;
+pub mod respond;
 pub mod responses;
 pub mod same;
 pub mod turn;
 
+mod account;
+mod attempt;
+mod quota;
+mod stream;
+mod upstream;
 mod watch;
+
+pub use opening::read;
+pub use respond::{Config, Llm, Sources};
