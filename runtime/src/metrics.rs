@@ -3,12 +3,16 @@
 //! A metric stands beside what it counts and registers itself here once; the handles it keeps cost an atomic
 //! addition. Names are prefixed by their owners, nothing is prefixed here.
 
+mod series;
+
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use parking_lot::{Mutex, RwLock};
 use prometheus_client::{
     encoding::EncodeLabelValue, encoding::LabelValueEncoder, metrics::info::Info, registry::Registry,
 };
+
+pub use series::{Bounded, Metered, Meters, Series};
 
 /// The label value for everything that is not known by configuration.
 pub const OTHER: &str = "other";

@@ -16,8 +16,8 @@ use tonic::transport::Server;
 use wire::{
     Authenticate, Caller, Unauthenticated,
     report::{
-        DecisionKey, Inbox, RECORDS_MAX, Record, Refusals, Reporter, ReportsService, Subject, Upward,
-        UpwardConfig, Verdict,
+        Asked, DecisionKey, Inbox, RECORDS_MAX, Record, Refusals, Reporter, ReportsService,
+        SPANS_WAITING_MAX, Subject, Upward, UpwardConfig, Verdict,
     },
 };
 
@@ -133,6 +133,27 @@ async fn what_finds_no_room_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn spans_go_up_and_push_nothing_else_out() {
+    let (line, desk, reporter) = (Line::default(), Arc::new(Desk::default()), Reporter::new());
+    let spans = runtime::Spans::new("node/n1", || 7, || SystemTime::UNIX_EPOCH, None, None);
+    let context = spans.begin(None);
+    let mut span = spans.span(&context, None, runtime::spans::SpanKind::Server);
+    span.named("tools/call search");
+    span.set("gen_ai.tool.name", "\u{1b}[31m\"\n");
+    let span = Arc::new(span);
+    for _ in 0..SPANS_WAITING_MAX + 5 {
+        reporter.span(Arc::clone(&span));
+    }
+    reporter.record(applied(1));
+    assert_eq!(reporter.dropped(), 5);
+    desk.serve(&line);
+    let _running = upward(&line, &reporter, || SystemTime::UNIX_EPOCH);
+    let taken = desk.until(SPANS_WAITING_MAX + 1).await;
+    assert_eq!(taken[0], Record::Span(span));
+    assert_eq!(taken.last(), Some(&applied(1)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn decisions_go_up_by_the_minute() {
     let (line, desk, reporter) = (Line::default(), Arc::new(Desk::default()), Reporter::new());
     desk.serve(&line);
@@ -143,6 +164,17 @@ async fn decisions_go_up_by_the_minute() {
         rule: "docs-team".into(),
         source: "spiffe://east.example/ns/shop/sa/planner".into(),
         destination: "shop/tools".into(),
+        asked: Asked {
+            place: "service".into(),
+            port: 80,
+            address: "inside".into(),
+            protocol: "mcp".into(),
+            method: "tools/call".into(),
+            host: "tools.shop.mesh".into(),
+            path: "/mcp".into(),
+            object: "read_file".into(),
+            user: "people alice".into(),
+        },
     };
     reporter.decided(key.clone(), SystemTime::UNIX_EPOCH);
     reporter.decided(key.clone(), SystemTime::UNIX_EPOCH + Duration::from_secs(59));

@@ -1,4 +1,9 @@
 //! Decisions, counted by the minute. Pure: time is an argument.
+//!
+//! What a caller can make up (paths, objects, hosts, users, names) is kept as long as there is little of it; then it
+//! becomes `other`, field by field, then for that caller as a whole, then for everybody. The counts stay right.
+
+mod minute;
 
 use std::{
     collections::BTreeMap,
@@ -6,16 +11,23 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::DecisionCount;
+use minute::Minute;
 
 /// Most different keys that are counted in one minute; what comes beyond is counted as `other`.
 pub const KEYS_MAX: usize = 4096;
+/// Stands for everything that there was no room to tell apart.
+pub const OTHER: &str = "other";
+/// Longest text in a key, in bytes; a longer one is `other`.
+const TEXT_BYTES_MAX: usize = 512;
 /// Minutes that are kept open: the current one, and one that a late decision may still belong to.
 const MINUTES_MAX: usize = 2;
-const OTHER: &str = "other";
 
 /// What was decided, or would have been.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Granted.
     Granted,
@@ -38,6 +50,14 @@ impl Verdict {
         }
     }
 
+    /// The mode of the policy that decided.
+    pub fn mode(self) -> &'static str {
+        match self {
+            Self::Granted | Self::Refused => "enforce",
+            Self::WouldGrant | Self::WouldRefuse => "audit",
+        }
+    }
+
     pub(super) fn from_name(name: &str) -> Option<Self> {
         [Self::Granted, Self::Refused, Self::WouldGrant, Self::WouldRefuse]
             .into_iter()
@@ -46,7 +66,7 @@ impl Verdict {
 }
 
 /// What decisions that are counted together agree in.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DecisionKey {
     /// What was decided.
     pub verdict: Verdict,
@@ -60,6 +80,31 @@ pub struct DecisionKey {
     pub source: Arc<str>,
     /// What was asked for.
     pub destination: Arc<str>,
+    /// What was to be done there.
+    pub asked: Asked,
+}
+
+/// What was to be done, as far as a policy could read it later. Arguments, headers and claims are not kept.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub struct Asked {
+    /// What stood at the destination: `service`, `workload`, `backend`, `route` or `listener`.
+    pub place: Arc<str>,
+    /// The port by which it was judged.
+    pub port: u16,
+    /// What is known of the caller's address: `inside` or `outside` of the mesh's ranges, or empty.
+    pub address: Arc<str>,
+    /// What was spoken.
+    pub protocol: Arc<str>,
+    /// The method of the innermost protocol that was read.
+    pub method: Arc<str>,
+    /// The host of the HTTP request.
+    pub host: Arc<str>,
+    /// The path of the HTTP request.
+    pub path: Arc<str>,
+    /// What it acts on: a tool, prompt, resource, skill, or provider and model.
+    pub object: Arc<str>,
+    /// The user, as issuer and subject.
+    pub user: Arc<str>,
 }
 
 impl DecisionKey {
@@ -73,6 +118,39 @@ impl DecisionKey {
             rule: Arc::clone(&other),
             source: Arc::clone(&other),
             destination: other,
+            asked: Asked::other(),
+        }
+    }
+
+    /// Whether every text keeps its bound.
+    pub(super) fn is_bounded(&self) -> bool {
+        let asked = &self.asked;
+        let own = [&self.reason, &self.policy, &self.rule, &self.source, &self.destination];
+        let of_asked = [
+            &asked.place,
+            &asked.address,
+            &asked.protocol,
+            &asked.method,
+            &asked.host,
+            &asked.path,
+            &asked.object,
+            &asked.user,
+        ];
+        own.into_iter().chain(of_asked).all(|text| text.len() <= TEXT_BYTES_MAX)
+    }
+}
+
+impl Asked {
+    fn other() -> Self {
+        let other: Arc<str> = OTHER.into();
+        Self {
+            protocol: Arc::clone(&other),
+            method: Arc::clone(&other),
+            host: Arc::clone(&other),
+            path: Arc::clone(&other),
+            object: Arc::clone(&other),
+            user: other,
+            ..Self::default()
         }
     }
 }
@@ -80,7 +158,7 @@ impl DecisionKey {
 /// Counts by minute.
 #[derive(Debug, Default)]
 pub(super) struct Decisions {
-    minutes: BTreeMap<u64, BTreeMap<DecisionKey, u64>>,
+    minutes: BTreeMap<u64, Minute>,
 }
 
 impl Decisions {
@@ -93,18 +171,15 @@ impl Decisions {
             }
             _ => self.minutes.entry(minute).or_default(),
         };
-        let known = counts.len() < KEYS_MAX || counts.contains_key(&key);
-        let key = if known { key } else { DecisionKey::other(key.verdict) };
-        let count = counts.entry(key).or_default();
-        *count = count.saturating_add(1);
+        counts.count(key);
     }
 
     /// The counts of minutes that are over, oldest first.
     pub(super) fn over(&mut self, now: SystemTime) -> Vec<DecisionCount> {
         let open = self.minutes.split_off(&minute_of(now));
         let over = std::mem::replace(&mut self.minutes, open);
-        let counted = |(minute, counts): (u64, BTreeMap<DecisionKey, u64>)| {
-            counts.into_iter().map(move |(key, count)| DecisionCount { minute, key, count })
+        let counted = |(minute, counts): (u64, Minute)| {
+            counts.sorted().into_iter().map(move |(key, count)| DecisionCount { minute, key, count })
         };
         over.into_iter().flat_map(counted).collect()
     }
@@ -117,49 +192,4 @@ fn minute_of(at: SystemTime) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn key(source: &str) -> DecisionKey {
-        DecisionKey { source: source.into(), ..DecisionKey::other(Verdict::Granted) }
-    }
-
-    fn second(second: u64) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(second)
-    }
-
-    #[test]
-    fn a_minute_is_told_when_it_is_over() {
-        let mut decisions = Decisions::default();
-        decisions.count(key("a"), second(60));
-        decisions.count(key("a"), second(119));
-        decisions.count(key("a"), second(120));
-        assert_eq!(decisions.over(second(119)), []);
-        assert_eq!(decisions.over(second(120)), [DecisionCount { minute: 60, key: key("a"), count: 2 }]);
-        assert_eq!(decisions.over(second(180)), [DecisionCount { minute: 120, key: key("a"), count: 1 }]);
-    }
-
-    #[test]
-    fn callers_cannot_make_more_keys_than_there_is_room_for() {
-        let mut decisions = Decisions::default();
-        for number in 0..KEYS_MAX + 5 {
-            decisions.count(key(&number.to_string()), second(0));
-        }
-        let told = decisions.over(second(60));
-        assert_eq!(told.len(), KEYS_MAX + 1);
-        let other = told.iter().find(|it| it.key == DecisionKey::other(Verdict::Granted));
-        assert_eq!(other.map(|it| it.count), Some(5));
-    }
-
-    #[test]
-    fn a_clock_that_jumps_makes_no_minutes_without_bound() {
-        let mut decisions = Decisions::default();
-        for minute in 0..100 {
-            decisions.count(key("a"), second(60 * minute));
-        }
-        assert_eq!(decisions.minutes.len(), MINUTES_MAX);
-        assert_eq!(decisions.over(second(6000)).iter().map(|it| it.count).sum::<u64>(), 100);
-    }
-}
+mod tests;

@@ -8,10 +8,17 @@ use mesh::{
 };
 use proto::strait::v1::{self, report};
 
-use super::{DecisionKey, Refusal, decisions::Verdict};
+use runtime::Span;
+
+use super::{
+    DecisionKey, Refusal,
+    decisions::{Asked, Verdict},
+};
 
 /// Most bytes of a refusal's text.
 const REFUSAL_BYTES_MAX: usize = 16 << 10;
+/// Most bytes of a span's text.
+const SPAN_BYTES_MAX: usize = 8 << 10;
 
 /// One record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +38,8 @@ pub enum Record {
     },
     /// Plaintext was seen where the mesh could be used.
     Plaintext(Plaintext),
+    /// A span ended, or has been open for a while.
+    Span(Arc<Span>),
 }
 
 /// Decisions of one minute that agree in their key.
@@ -73,7 +82,20 @@ impl Record {
                 source: it.key.source.to_string(),
                 destination: it.key.destination.to_string(),
                 count: it.count,
+                place: it.key.asked.place.to_string(),
+                port: it.key.asked.port.into(),
+                address: it.key.asked.address.to_string(),
+                protocol: it.key.asked.protocol.to_string(),
+                method: it.key.asked.method.to_string(),
+                host: it.key.asked.host.to_string(),
+                path: it.key.asked.path.to_string(),
+                object: it.key.asked.object.to_string(),
+                user: it.key.asked.user.to_string(),
             }),
+            Self::Span(it) => {
+                let json = serde_json::to_vec(it).ok().filter(|json| json.len() <= SPAN_BYTES_MAX)?;
+                report::Record::Span(v1::SpanRecord { json: json.into() })
+            }
             Self::Applied { key, version, refused } => report::Record::Applied(v1::AppliedRecord {
                 kind: format!("{:?}", key.kind),
                 name: key.name.to_string(),
@@ -103,18 +125,37 @@ impl Record {
                 }
                 Self::Refusal(Arc::new(refusal))
             }
-            report::Record::Decisions(it) => Self::Decisions(DecisionCount {
-                minute: it.minute,
-                key: DecisionKey {
+            report::Record::Decisions(it) => {
+                let asked = Asked {
+                    place: it.place.into(),
+                    port: u16::try_from(it.port).ok()?,
+                    address: it.address.into(),
+                    protocol: it.protocol.into(),
+                    method: it.method.into(),
+                    host: it.host.into(),
+                    path: it.path.into(),
+                    object: it.object.into(),
+                    user: it.user.into(),
+                };
+                let key = DecisionKey {
                     verdict: Verdict::from_name(&it.verdict)?,
                     reason: it.reason.into(),
                     policy: it.policy.into(),
                     rule: it.rule.into(),
                     source: it.source.into(),
                     destination: it.destination.into(),
-                },
-                count: it.count,
-            }),
+                    asked,
+                };
+                key.is_bounded().then_some(())?;
+                Self::Decisions(DecisionCount { minute: it.minute, key, count: it.count })
+            }
+            report::Record::Span(it) => {
+                if it.json.len() > SPAN_BYTES_MAX {
+                    return None;
+                }
+                let span: Span = serde_json::from_slice(&it.json).ok()?;
+                span.is_bounded().then(|| Self::Span(Arc::new(span)))?
+            }
             report::Record::Applied(it) => Self::Applied {
                 key: Key { kind: kind(&it.kind)?, name: it.name.into() },
                 version: (!it.version.is_empty()).then(|| it.version.into()),

@@ -25,6 +25,9 @@ pub struct Subject {
     /// What it was to do there, for example `tools/call search`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub operation: Option<Arc<str>>,
+    /// The trace that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub trace: Option<Arc<str>>,
 }
 
 /// A refusal, with its id.

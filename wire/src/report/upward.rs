@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 use proto::strait::v1::{ReportBatch, ReportReceipt, reports_client::ReportsClient};
-use runtime::Backoff;
+use runtime::{Backoff, Span};
 use tokio::{
     sync::{Notify, mpsc},
     time::{Instant, sleep, sleep_until, timeout},
@@ -24,6 +24,8 @@ use crate::{Bearer, caller::present};
 
 /// Most records that wait.
 pub const RECORDS_MAX: usize = 8192;
+/// Most spans among them, so that spans push nothing else out.
+pub const SPANS_WAITING_MAX: usize = RECORDS_MAX / 2;
 /// Most records of a batch.
 pub(super) const BATCH_RECORDS_MAX: usize = 512;
 /// Most batches without a receipt.
@@ -49,6 +51,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     records: VecDeque<Record>,
+    spans: usize,
     untold: u64,
     lost: u64,
 }
@@ -62,14 +65,20 @@ impl Reporter {
     /// Takes a record; drops it if there is no room.
     pub fn record(&self, record: Record) {
         let mut queue = self.shared.queue.lock();
-        if queue.records.len() >= RECORDS_MAX {
-            queue.untold = queue.untold.saturating_add(1);
-            queue.lost = queue.lost.saturating_add(1);
+        let span = matches!(record, Record::Span(_));
+        if queue.records.len() >= RECORDS_MAX || (span && queue.spans >= SPANS_WAITING_MAX) {
+            queue.lose(1);
         } else {
             queue.records.push_back(record);
+            queue.spans += usize::from(span);
         }
         drop(queue);
         self.shared.wake.notify_one();
+    }
+
+    /// Takes a span; drops it if there is no room.
+    pub fn span(&self, span: Arc<Span>) {
+        self.record(Record::Span(span));
     }
 
     /// Counts a decision.
@@ -94,9 +103,24 @@ impl Reporter {
             return None;
         }
         let count = queue.records.len().min(BATCH_RECORDS_MAX);
-        let records = queue.records.drain(..count).filter_map(|record| record.write()).collect();
+        let taken: Vec<Record> = queue.records.drain(..count).collect();
+        let spans = taken.iter().filter(|record| matches!(record, Record::Span(_))).count();
+        queue.spans = queue.spans.saturating_sub(spans);
+        drop(queue);
+        // Written without the lock: whoever reports waits for nobody.
+        let records: Vec<_> = taken.iter().filter_map(Record::write).collect();
+        let mut queue = self.shared.queue.lock();
+        // What is too long to be told is lost as well.
+        queue.lose(u64::try_from(count - records.len()).unwrap_or(u64::MAX));
         let dropped = std::mem::take(&mut queue.untold);
         Some(ReportBatch { records, dropped, ..ReportBatch::default() })
+    }
+}
+
+impl Queue {
+    fn lose(&mut self, count: u64) {
+        self.untold = self.untold.saturating_add(count);
+        self.lost = self.lost.saturating_add(count);
     }
 }
 
