@@ -41,6 +41,7 @@ use self::{follow::Follower, shared::Shared};
 use crate::{
     config::Config,
     connections::Connections,
+    edge::{self, certificates::Certificates, keep::Standing},
     judge::Court,
     listen,
     own::Own,
@@ -105,7 +106,8 @@ fn assemble(config: Config, reporter: &Reporter) -> Result<Shared, RunError> {
     let metrics = Metrics::new("waypoint", env!("CARGO_PKG_VERSION"));
     let worlds = Arc::new(Worlds::default());
     let decisions = Decisions::new(Some((reporter.clone(), SystemTime::now)));
-    let judge: Arc<dyn Judge> = Arc::new(Court::new(Arc::clone(&worlds), decisions.clone()));
+    let court = Court::new(Arc::clone(&worlds), decisions.clone()).of_gateway(identity.clone());
+    let judge: Arc<dyn Judge> = Arc::new(court);
     let sources = identity::Sources { now: Arc::new(SystemTime::now), chance: Arc::new(chance) };
     let keeper = Keeper::new(identity::Config::default(), sources, Some(identity::Store::new(&config.state)));
     keeper.set_wanted(&BTreeSet::from([identity.clone()]));
@@ -130,6 +132,8 @@ fn assemble(config: Config, reporter: &Reporter) -> Result<Shared, RunError> {
         requests,
         log,
         tunnels: Tunnels::default(),
+        certificates: Certificates::default(),
+        standing: Standing::default(),
         config,
     })
 }
@@ -321,6 +325,14 @@ fn begin(
         chance,
         now: SystemTime::now,
     });
+    let edge = edge::keep::keep(
+        Arc::clone(&waypoint),
+        at.ip(),
+        shared.config.edge.clone(),
+        shared.certificates.clone(),
+        shared.standing.clone(),
+        drain.clone(),
+    );
     let accept = listen::accept(
         waypoint,
         Arc::new(listener),
@@ -333,6 +345,7 @@ fn begin(
     Ok(tokio::spawn(async move {
         tokio::select! {
             () = accept => {}
+            () = async { edge.await; std::future::pending().await } => {}
             () = tidy => {}
         }
     }))

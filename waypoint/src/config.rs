@@ -10,7 +10,7 @@ use std::{
 use mesh::{Identity, TrustDomain, identity::IdentityError, names::ServiceKey};
 use runtime::access_log::Destination;
 
-use crate::{upstreams, waypoint::Limits};
+use crate::{edge, upstreams, waypoint::Limits};
 
 /// The namespace and account of the control plane.
 const CONTROL_PLANE: (&str, &str) = ("strait-system", "controlplane");
@@ -36,6 +36,8 @@ pub struct Config {
     pub address: IpAddr,
     /// The port to bind for tunnels.
     pub hbone_bind_port: u16,
+    /// How the ports of listeners for those outside the mesh are opened.
+    pub edge: edge::keep::Config,
     /// Where the access log goes.
     pub access_log: Destination,
     /// For how long certificates are asked for.
@@ -67,6 +69,7 @@ impl Config {
             state,
             address,
             hbone_bind_port: transport::hbone::PORT,
+            edge: edge::keep::Config::default(),
             access_log: Destination::default(),
             certificate_lifetime: Duration::from_secs(24 * 3600),
             limits: Limits::default(),

@@ -16,13 +16,12 @@ use std::{
 use exchange::{Closing, Judge, Place, Purpose, Trail};
 use mesh::{
     Denial, Facts, Identity, Reason,
-    admission::{self, Arrival},
     snapshot::{Snapshot, Touched},
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::judge::set_of;
+use crate::{entrance::CameBy, judge::set_of};
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +38,7 @@ pub struct Running {
     /// What it is.
     pub kind: Kind,
     /// How it came in.
-    pub arrival: Arrival,
+    pub came: CameBy,
     /// By what it is judged.
     pub facts: Arc<Facts>,
     /// Where; endpoints that were chosen are in the trail.
@@ -156,13 +155,14 @@ impl Running {
     fn identities(&self) -> impl Iterator<Item = Identity> {
         let caller = self.facts.caller.workload.verified().cloned();
         let upstream = self.trail.record().upstream.and_then(|upstream| upstream.identity);
-        [Some(self.arrival.peer.identity.clone()), caller, upstream].into_iter().flatten()
+        let peer = self.came.arrival().map(|arrival| arrival.peer.identity.clone());
+        [peer, caller, upstream].into_iter().flatten()
     }
 
     fn concerned(&self, snapshot: &Snapshot, touched: &Touched) -> bool {
         self.identities().any(|identity| {
             touched.identities.contains(&identity) || touched.trust_domains.contains(identity.trust_domain())
-        }) || touched.workloads.contains(&self.arrival.workload)
+        }) || self.came.arrival().is_some_and(|arrival| touched.workloads.contains(&arrival.workload))
             || self.places().any(|place| {
                 let set = set_of(snapshot, &place).is_some_and(|(set, _)| touched.sets.contains(&set));
                 // The thing itself may have another set now.
@@ -179,7 +179,7 @@ impl Running {
     }
 
     fn judge(&self, snapshot: &Snapshot, touched: &Touched, judge: &dyn Judge) -> Result<(), Denial> {
-        admission::check(snapshot, &self.arrival)?;
+        self.came.admit(snapshot)?;
         let upstream = self.trail.record().upstream.and_then(|upstream| upstream.identity);
         if let Some(identity) = upstream {
             if snapshot.bundle(identity.trust_domain()).is_none() {

@@ -1,10 +1,12 @@
 //! Decides what a stream that arrived is for, and on whose behalf. Pure.
+//!
+//! Streams arrive in tunnels, whose other end is proven, or at the edge, where nobody is.
 
 use std::{net::IpAddr, sync::Arc};
 
 use exchange::Place;
 use mesh::{
-    Caller, Denial, Reason,
+    Caller, Denial, Peer, Reason,
     admission::{self, Arrival, Entrance, TlsPeer},
     names::{Hostname, ObjectName, ServiceKey, WorkloadUid},
     resource::{Admission, Binding, ListenerRole, Protocol, Service, Workload},
@@ -15,7 +17,7 @@ use transport::{
     hbone::{Authority, Origin, OriginField},
 };
 
-use crate::own::Own;
+use crate::{edge::Door, own::Own};
 
 /// A stream that may come in.
 #[derive(Debug, Clone)]
@@ -23,11 +25,86 @@ pub struct Entered {
     /// On whose behalf.
     pub caller: Caller,
     /// How it came, so that it can be admitted again.
-    pub arrival: Arrival,
+    pub came: CameBy,
     /// The caller's address, if it was said.
     pub source_address: Option<IpAddr>,
-    /// What it is for.
-    pub to: Addressed,
+}
+
+/// How a stream came in.
+#[derive(Debug, Clone)]
+pub enum CameBy {
+    /// In a tunnel, from somebody who proved an identity.
+    Tunnel(Arrival),
+    /// Through a listener for those outside the mesh.
+    Edge {
+        /// True: over TLS.
+        secured: bool,
+    },
+}
+
+impl CameBy {
+    /// Admits it, under this snapshot: nobody is admitted for good.
+    ///
+    /// # Errors
+    /// When it may no longer come in.
+    pub fn admit(&self, snapshot: &Snapshot) -> Result<Caller, Denial> {
+        match self {
+            Self::Tunnel(arrival) => admission::check(snapshot, arrival),
+            // Anyone may knock; what they may is for the policies of the listener.
+            Self::Edge { .. } => Ok(Caller { workload: Peer::Unknown, by: None }),
+        }
+    }
+
+    /// The arrival, if it came in a tunnel.
+    pub fn arrival(&self) -> Option<&Arrival> {
+        match self {
+            Self::Tunnel(arrival) => Some(arrival),
+            Self::Edge { .. } => None,
+        }
+    }
+}
+
+/// To what the requests of a stream are addressed.
+#[derive(Debug, Clone)]
+pub enum Front {
+    /// To a port of a service.
+    Service(ServicePort),
+    /// To whatever host they name, of those that the listeners of a port serve.
+    Edge(Door),
+}
+
+impl Front {
+    /// The port.
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Service(service) => service.port,
+            Self::Edge(door) => door.port,
+        }
+    }
+
+    /// The service, if one was addressed.
+    pub fn service(&self) -> Option<(ServiceKey, u16)> {
+        match self {
+            Self::Service(service) => Some((service.service.clone(), service.port)),
+            Self::Edge(_) => None,
+        }
+    }
+
+    /// What the port speaks; at the edge, whatever a route leads to.
+    pub fn protocol(&self) -> Protocol {
+        match self {
+            Self::Service(service) => service.protocol,
+            Self::Edge(_) => Protocol::Http,
+        }
+    }
+
+    /// The place whose policies protect it; at the edge it depends on the request.
+    pub fn place(&self) -> Option<Place> {
+        match self {
+            Self::Service(service) => Some(service.place()),
+            Self::Edge(_) => None,
+        }
+    }
 }
 
 /// What a stream is for.
@@ -84,7 +161,7 @@ pub fn enter(
     origin: &OriginField,
     claimed: Option<IpAddr>,
     authority: &Authority,
-) -> Result<Entered, Denial> {
+) -> Result<(Entered, Addressed), Denial> {
     let not_before = peer.not_before.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let arrival = Arrival {
         workload: own.uid.clone(),
@@ -97,7 +174,7 @@ pub fn enter(
     let source_address = snapshot
         .workload(&own.uid)
         .and_then(|ourselves| admission::source_address(snapshot, ourselves, &caller, claimed));
-    Ok(Entered { caller, arrival, source_address, to })
+    Ok((Entered { caller, came: CameBy::Tunnel(arrival), source_address }, to))
 }
 
 fn origin_of(origin: &OriginField) -> admission::Origin {

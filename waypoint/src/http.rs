@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::{
     causes::body_error,
-    entrance::{Entered, ServicePort},
+    entrance::{Entered, Front},
     service,
     waypoint::Waypoint,
 };
@@ -41,7 +41,7 @@ const RESETS_MAX: usize = 20;
 pub async fn serve<S>(
     waypoint: Arc<Waypoint>,
     entered: Arc<Entered>,
-    addressed: Arc<ServicePort>,
+    front: Arc<Front>,
     stream: S,
     draining: impl Future<Output = ()>,
 ) where
@@ -66,7 +66,7 @@ pub async fn serve<S>(
         .keep_alive_interval(Some(Duration::from_secs(20)))
         .keep_alive_timeout(Duration::from_secs(20));
     let service = service_fn(move |request| {
-        service::serve(Arc::clone(&waypoint), Arc::clone(&entered), Arc::clone(&addressed), request)
+        service::serve(Arc::clone(&waypoint), Arc::clone(&entered), Arc::clone(&front), request)
     });
     let cut = Arc::new(AtomicBool::new(false));
     let io = TokioIo::new(Prompt::new(stream, limits.head_timeout, Arc::clone(&cut)));

@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use exchange::{BoxFuture, Judge, Place, Purpose};
 use mesh::{
-    Denial, Facts, Reason,
+    Caller, Denial, Facts, Identity, Peer, Reason,
     access::{self, Verdict},
     facts::Demand,
     names::SetName,
@@ -19,12 +19,33 @@ use crate::{report::Decisions, world::Worlds};
 pub struct Court {
     worlds: Arc<Worlds>,
     decisions: Decisions,
+    own: Option<Identity>,
 }
 
 impl Court {
     /// Judges by these worlds, and counts what it decides.
     pub fn new(worlds: Arc<Worlds>, decisions: Decisions) -> Self {
-        Self { worlds, decisions }
+        Self { worlds, decisions, own: None }
+    }
+
+    /// Judges for a gateway of this identity: behind its edge it is the gateway itself that calls, for strangers who
+    /// prove no identity. What they may is for the policies of the way in; what the gateway may, for those behind it.
+    pub fn of_gateway(self, own: Identity) -> Self {
+        Self { own: Some(own), ..self }
+    }
+
+    /// The facts by which a place judges: its own port, and who calls there.
+    fn seen_at<'a>(&self, place: &Place, port: Option<u16>, facts: &'a Facts) -> Cow<'a, Facts> {
+        let mut facts = Cow::Borrowed(facts);
+        if let Some(port) = port.filter(|port| *port != facts.port) {
+            facts.to_mut().port = port;
+        }
+        let way_in = matches!(place, Place::Listener { .. } | Place::Route(_));
+        let stranger = facts.caller == (Caller { workload: Peer::Unknown, by: None });
+        if let Some(own) = self.own.as_ref().filter(|_| stranger && !way_in) {
+            facts.to_mut().caller.workload = Peer::Verified(own.clone());
+        }
+        facts
     }
 }
 
@@ -40,11 +61,7 @@ impl Judge for Court {
                 }
             };
         };
-        // Each set judges by its own port.
-        let facts = match port {
-            Some(port) if port != facts.port => Cow::Owned(Facts { port, ..facts.clone() }),
-            _ => Cow::Borrowed(facts),
-        };
+        let facts = self.seen_at(place, port, facts);
         let judgement = access::judge(&world.snapshot, &set, &facts);
         if purpose == Purpose::Decide {
             self.decisions.count(place, &facts, &judgement);
@@ -59,7 +76,7 @@ impl Judge for Court {
     fn authorizers(&self, place: &Place, facts: &Facts) -> Vec<Arc<Authorizer>> {
         let world = self.worlds.load();
         let Some((set, port)) = set_of(&world.snapshot, place) else { return Vec::new() };
-        let facts = Facts { port: port.unwrap_or(facts.port), ..facts.clone() };
+        let facts = self.seen_at(place, port, facts);
         match access::judge(&world.snapshot, &set, &facts).verdict {
             Verdict::Conditional(_, authorizers) => authorizers,
             Verdict::Granted(_) | Verdict::Refused(_) => Vec::new(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use exchange::{Closing, Place, Purpose, Trail, Upstream};
 use mesh::{
-    Denial, Facts, Reason, admission,
+    Denial, Facts, Reason,
     facts::Fact,
     hop::{self, At, Avoid, Departure, Destination},
     names::ServiceKey,

@@ -1,7 +1,9 @@
 //! The responders that know no protocol of agents: one forwards, one answers by itself.
 
-use exchange::{BoxFuture, Convention, Exchange, Responder, Response, Upstreams, answer};
-use mesh::Denial;
+use exchange::{
+    Backend, BoxFuture, Convention, Exchange, Responder, Response, Upstreams, answer, credential,
+};
+use mesh::{Denial, resource::BackendKind};
 
 /// Sends the request on and the answer back.
 #[derive(Debug, Default)]
@@ -15,8 +17,23 @@ impl Responder for Forward {
     ) -> BoxFuture<'a, Response> {
         Box::pin(async move {
             let convention = Convention::of(exchange.request.headers());
-            let request = exchange.take_request();
-            let call = exchange.call(exchange.backend.target(), request);
+            let mut request = exchange.take_request();
+            let target = match &exchange.backend {
+                Backend::Agent(agent) => match &agent.kind {
+                    BackendKind::Host { target, auth } => {
+                        // What the caller shows us is not for others.
+                        let applied =
+                            credential::apply(&*exchange.known, auth.as_ref(), request.headers_mut());
+                        if let Err(error) = applied {
+                            return answer::failure(exchange, convention, &error);
+                        }
+                        target.clone()
+                    }
+                    _ => exchange.backend.target(),
+                },
+                backend => backend.target(),
+            };
+            let call = exchange.call(target, request);
             match upstreams.call(call).await {
                 Ok(reply) => reply.response,
                 Err(error) => answer::failure(exchange, convention, &error),
@@ -41,11 +58,7 @@ impl Responder for Fixed {
 pub struct NotBuilt(pub &'static str);
 
 impl Responder for NotBuilt {
-    fn respond<'a>(
-        &'a self,
-        exchange: &'a mut Exchange,
-        _: &'a dyn Upstreams,
-    ) -> BoxFuture<'a, Response> {
+    fn respond<'a>(&'a self, exchange: &'a mut Exchange, _: &'a dyn Upstreams) -> BoxFuture<'a, Response> {
         let denial = Denial::plain(mesh::Reason::NotBuilt, format!("{} is not built", self.0));
         Box::pin(std::future::ready(self.refuse(exchange, &denial)))
     }

@@ -98,7 +98,9 @@ fn begin(
     };
     let places = led.places(&world, front);
     let trail = Trail::default();
-    trail.addressed(led.addressed(front));
+    if let Some(place) = led.addressed(front) {
+        trail.addressed(place);
+    }
     let exchange = Exchange {
         request: Request::default(),
         facts: Arc::new(facts),
@@ -269,6 +271,7 @@ impl Led {
         match &self.backend {
             exchange::Backend::Service { protocol, .. } => Spoken::of_port(*protocol),
             exchange::Backend::Agent(backend) => Spoken::of_backend(&backend.kind),
+            exchange::Backend::Nowhere => Spoken::Http,
         }
     }
 

@@ -17,15 +17,28 @@ use mesh::{
     snapshot::{Applied, Change, Compiler, Rejected, Snapshot, Touched},
 };
 use parking_lot::Mutex;
-use route::{Attached, Table};
+use route::{Attached, Hosts, Table};
 use tokio::sync::watch;
+
+use crate::edge::{Edge, ListenerName};
 
 /// One moment.
 #[derive(Debug, Default)]
 pub struct World {
     /// Everything that was told.
     pub snapshot: Snapshot,
+    /// The listeners for those outside the mesh.
+    pub edge: Arc<Edge>,
     routes: Arc<HashMap<ServiceKey, Arc<ServiceRoutes>>>,
+    listeners: Arc<HashMap<ListenerName, Arc<ListenerRoutes>>>,
+}
+
+/// The routes attached to one listener.
+#[derive(Debug)]
+struct ListenerRoutes {
+    routes: PortRoutes,
+    // As in [`ServiceRoutes`].
+    names: BTreeSet<ObjectName>,
 }
 
 /// The routes attached to one service.
@@ -117,9 +130,22 @@ impl World {
         }
     }
 
+    /// The routes attached to a listener; `None` if there are none.
+    pub fn listener_routes(&self, listener: &ListenerName) -> Option<&PortRoutes> {
+        match &self.listeners.get(listener)?.routes {
+            PortRoutes::Table(table) if table.is_empty() => None,
+            routes => Some(routes),
+        }
+    }
+
     fn next(&self, snapshot: Snapshot, touched: &Touched) -> Self {
+        let edge = match touched.listeners.is_empty() {
+            true => Arc::clone(&self.edge),
+            false => Arc::new(Edge::of(&snapshot)),
+        };
+        let listeners = self.next_listeners(&snapshot, touched);
         if touched.routes.is_empty() {
-            return Self { snapshot, routes: Arc::clone(&self.routes) };
+            return Self { snapshot, edge, routes: Arc::clone(&self.routes), listeners };
         }
         let concerned = |route: &Route| touched.routes.contains(&route.name);
         let mut services: BTreeSet<ServiceKey> = snapshot
@@ -151,7 +177,67 @@ impl World {
                 }
             };
         }
-        Self { snapshot, routes: Arc::new(routes) }
+        Self { snapshot, edge, routes: Arc::new(routes), listeners }
+    }
+
+    /// Compiles the routes of listeners that changed, or to which a route that changed is or was attached.
+    fn next_listeners(
+        &self,
+        snapshot: &Snapshot,
+        touched: &Touched,
+    ) -> Arc<HashMap<ListenerName, Arc<ListenerRoutes>>> {
+        if touched.routes.is_empty() && touched.listeners.is_empty() {
+            return Arc::clone(&self.listeners);
+        }
+        let mut attached: HashMap<ListenerName, Vec<&Arc<Route>>> = HashMap::new();
+        for route in snapshot.routes() {
+            for listener in listeners_of(route) {
+                attached.entry(listener).or_default().push(route);
+            }
+        }
+        let mut listeners = HashMap::new();
+        for listener in snapshot.listeners() {
+            let name = ListenerName::of(listener);
+            let Some(routes) = attached.remove(&name) else { continue };
+            let names: BTreeSet<_> = routes.iter().map(|route| route.name.clone()).collect();
+            let same = self.listeners.get(&name).filter(|before| {
+                before.names == names
+                    && names.is_disjoint(&touched.routes)
+                    && !touched.listeners.contains(listener.key_name().as_str())
+            });
+            let routes = match same {
+                Some(same) => Arc::clone(same),
+                None => {
+                    let hosts = listener.hostname.as_ref().map_or(Hosts::Any, Hosts::of);
+                    Arc::new(ListenerRoutes::compile(&hosts, names, &routes))
+                }
+            };
+            listeners.insert(name, routes);
+        }
+        Arc::new(listeners)
+    }
+}
+
+fn listeners_of(route: &Route) -> BTreeSet<ListenerName> {
+    let listeners = route.parents.iter().filter_map(|parent| match parent {
+        RouteParent::Listener { gateway, listener } => {
+            Some(ListenerName { gateway: gateway.clone(), listener: Arc::clone(listener) })
+        }
+        RouteParent::Service { .. } => None,
+    });
+    listeners.collect()
+}
+
+impl ListenerRoutes {
+    fn compile(hosts: &Hosts, names: BTreeSet<ObjectName>, routes: &[&Arc<Route>]) -> Self {
+        let attached: Vec<_> = routes
+            .iter()
+            .filter_map(|route| {
+                let rules = route.rules.iter().map(|rule| Arc::new(Rule::compile(rule))).collect();
+                Attached::to_listener(Arc::clone(route), hosts, rules)
+            })
+            .collect();
+        Self { routes: PortRoutes::compile(&attached), names }
     }
 }
 

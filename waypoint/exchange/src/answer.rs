@@ -58,6 +58,7 @@ pub fn status_of(reason: Reason) -> StatusCode {
         Reason::UserMissing | Reason::UserInvalid => StatusCode::UNAUTHORIZED,
         Reason::ProviderFailed => StatusCode::BAD_GATEWAY,
         Reason::NotTranslatable => StatusCode::BAD_REQUEST,
+        Reason::Misdirected => StatusCode::MISDIRECTED_REQUEST,
         // Everything else is somebody's decision, and so is what is added later and not named here.
         _ => StatusCode::FORBIDDEN,
     }

@@ -30,6 +30,8 @@ pub enum Backend {
     },
     /// An AgentBackend.
     Agent(Arc<resource::Backend>),
+    /// Nowhere: the rule answers by itself, or cannot be realised.
+    Nowhere,
 }
 
 impl Backend {
@@ -40,6 +42,7 @@ impl Backend {
                 BackendTarget::Service { service: service.clone(), port: *port }
             }
             Self::Agent(backend) => BackendTarget::Agent(backend.name.clone()),
+            Self::Nowhere => BackendTarget::Broken("the rule leads nowhere".into()),
         }
     }
 }

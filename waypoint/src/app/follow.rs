@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::UNIX_EPOCH};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use mesh::{
     admission::{self, TlsPeer},
-    resource::{Key, ListenerRole},
-    snapshot::{Change, Rejected, Snapshot, Touched},
+    resource::Key,
+    snapshot::{Change, Rejected, Snapshot},
 };
 use transport::{Bundles, Credentials as _};
 use wire::{
@@ -64,7 +64,6 @@ impl Receiver for Follower {
             let refused = rejected.iter().find(|it| it.key == key).map(|it| Arc::from(it.reason.as_str()));
             self.reporter.record(Record::Applied { key, version, refused });
         }
-        warn_of_unserved(&world.snapshot, &touched);
         for it in &rejected {
             tracing::warn!(key = %it.key, reason = %it.reason, "a resource is not taken; its last form stays");
         }
@@ -86,18 +85,6 @@ fn renew(shared: &Shared, snapshot: &Snapshot) {
     if admission::believed(snapshot, &peer).is_err() {
         shared.pool.retire_all();
         shared.keeper.renew(&shared.identity);
-    }
-}
-
-/// A listener that asks for what is not built is not served, and that is said.
-fn warn_of_unserved(snapshot: &Snapshot, touched: &Touched) {
-    for listener in snapshot.listeners().filter(|it| it.role == ListenerRole::Http) {
-        if touched.listeners.contains(listener.key_name().as_str()) {
-            tracing::warn!(
-                listener = listener.key_name(),
-                "plain HTTP listeners are not built yet: nothing listens"
-            );
-        }
     }
 }
 

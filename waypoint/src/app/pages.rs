@@ -31,6 +31,7 @@ pub(super) fn listen(shared: &Arc<Shared>, drain: &DrainWatch) -> Result<(), Run
         .metrics(shared.metrics.clone())
         .readiness(shared.readiness.clone())
         .page("/v1/connections", "what runs: exchanges and relays", page(connections))
+        .page("/v1/listeners", "the ports of the edge and what is wrong with them", page(listeners))
         .page("/v1/certificates", "the certificate and its renewal", page(certificates))
         .page("/v1/refusals", "?since=SECONDS: what was refused lately", page(refusals))
         .page("/config_dump", "what the control plane told", page(dump));
@@ -85,6 +86,27 @@ fn row(id: u64, running: &Running, now: SystemTime) -> Value {
 
 fn certificates(shared: &Shared, _: &Query) -> Answer {
     Answer::json(&shared.keeper.report())
+}
+
+fn listeners(shared: &Shared, _: &Query) -> Answer {
+    let world = shared.worlds.load();
+    let standing = shared.standing.ports();
+    let rows = world.edge.ports().flat_map(|(number, port)| {
+        let stands = standing.get(&number);
+        port.listeners().map(move |listener| {
+            let mut troubles = shared.certificates.troubles(listener);
+            troubles.extend(stands.and_then(|it| it.as_ref().err()).cloned());
+            json!({
+                "listener": listener.key_name(),
+                "port": number,
+                "tls": port.secured,
+                "hostname": listener.hostname.as_ref().map(|it| &it.0),
+                "bound": stands.and_then(|it| it.as_ref().ok()).map(ToString::to_string),
+                "troubles": troubles,
+            })
+        })
+    });
+    Answer::json(&rows.collect::<Vec<_>>())
 }
 
 fn refusals(shared: &Shared, query: &Query) -> Answer {

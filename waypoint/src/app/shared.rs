@@ -11,6 +11,8 @@ use transport::{Pool, drain::Tunnels};
 use crate::{
     config::Config,
     connections::Connections,
+    edge::{certificates::Certificates, keep::Standing},
+    ledger::Allowances,
     report::{Records, Requests},
     world::Worlds,
 };
@@ -22,6 +24,7 @@ pub(super) struct Shared {
     pub(super) worlds: Arc<Worlds>,
     pub(super) connections: Connections,
     pub(super) judge: Arc<dyn Judge>,
+    pub(super) allowances: Allowances,
     pub(super) keeper: Keeper,
     pub(super) pool: Pool,
     pub(super) readiness: Readiness,
@@ -30,4 +33,6 @@ pub(super) struct Shared {
     pub(super) requests: Requests,
     pub(super) log: AccessLog,
     pub(super) tunnels: Tunnels,
+    pub(super) certificates: Certificates,
+    pub(super) standing: Standing,
 }

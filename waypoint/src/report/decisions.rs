@@ -93,10 +93,11 @@ impl Decisions {
             }
         };
         match &judgement.verdict {
-            access::Verdict::Granted(Grant::Rule { policy, rule, .. }) => {
+            access::Verdict::Granted(Grant::Rule { policy, rule, .. })
+            | access::Verdict::Conditional(Grant::Rule { policy, rule, .. }, _) => {
                 count(labels("granted", "enforce", "", &policy.to_string(), rule), Verdict::Granted);
             }
-            access::Verdict::Granted(Grant::Default) => {
+            access::Verdict::Granted(Grant::Default) | access::Verdict::Conditional(Grant::Default, _) => {
                 count(labels("granted", "enforce", "Default", "", ""), Verdict::Granted);
             }
             access::Verdict::Refused(denial) => {

@@ -25,7 +25,7 @@ use runtime::{Entry, metrics::LabelText};
 
 use super::{Report, metrics::Labels};
 use crate::{
-    entrance::{Entered, ServicePort},
+    entrance::{Entered, Front},
     waypoint::Waypoint,
 };
 
@@ -51,15 +51,17 @@ pub struct Ended {
 
 impl Ended {
     /// Begins with a request.
-    pub fn of(waypoint: &Waypoint, entered: &Entered, addressed: &ServicePort, request: &Request) -> Self {
+    pub fn of(waypoint: &Waypoint, entered: &Entered, front: &Front, request: &Request) -> Self {
         let grpc = exchange::Convention::of(request.headers()) == exchange::Convention::Grpc;
-        let protocol = match addressed.protocol {
+        let protocol = match front.protocol() {
             _ if grpc => "grpc",
             Protocol::Mcp => "mcp",
+            Protocol::A2a => "a2a",
+            Protocol::Llm => "llm",
             Protocol::Tcp | Protocol::Http | Protocol::Http2 => "http",
         };
         let mut ended = Self::begin(waypoint, entered, protocol);
-        ended.service = Some((addressed.service.clone(), addressed.port));
+        ended.service = front.service();
         // As it was sent, for requests that cannot be read; what could be read replaces it.
         ended.method = Some(request.method().as_str().into());
         ended.path = Some(request.uri().path().into());

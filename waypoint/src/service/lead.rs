@@ -10,10 +10,11 @@ use mesh::{
     names::{ObjectName, WorkloadUid},
     resource::{BackendTarget, ListenerRole, Traffic},
 };
-use route::Head;
+use route::{Head, Table};
 
 use crate::{
-    entrance::ServicePort,
+    edge::ListenerName,
+    entrance::{Front, ServicePort},
     world::{PortRoutes, Rule, World},
 };
 
@@ -32,6 +33,8 @@ pub(crate) struct Led {
     pub(crate) traffic: Traffic,
     /// Set: it leads nowhere, for this reason.
     pub(crate) broken: Option<Denial>,
+    // At the edge: the listener that the request is for.
+    listener: Option<ListenerName>,
     rule: Option<(Arc<Rule>, Option<usize>)>,
 }
 
@@ -48,17 +51,32 @@ impl Led {
     }
 
     /// Everything whose policies the request passes: the way in, then what was addressed (DESIGN 4.2).
-    pub(crate) fn places(&self, world: &World, addressed: &ServicePort) -> Vec<Place> {
-        let listeners = world.snapshot.listeners().filter(|listener| listener.role == ListenerRole::Waypoint);
+    pub(crate) fn places(&self, world: &World, front: &Front) -> Vec<Place> {
+        let listeners = world.snapshot.listeners().filter(|listener| match &self.listener {
+            Some(name) => ListenerName::of(listener) == *name,
+            None => listener.role == ListenerRole::Waypoint,
+        });
         let mut places: Vec<Place> = listeners
             .map(|it| Place::Listener { gateway: it.gateway.clone(), listener: it.name.clone() })
             .collect();
         places.extend(self.route.clone().map(Place::Route));
-        places.push(addressed.place());
+        match (front, &self.backend) {
+            (Front::Service(addressed), _) => places.push(addressed.place()),
+            // At the edge nothing behind it was addressed; where the route leads is asked in its place.
+            (Front::Edge(_), Backend::Service { service, port, .. }) => {
+                places.push(Place::Service { service: service.clone(), port: *port });
+            }
+            (Front::Edge(_), Backend::Agent(_) | Backend::Nowhere) => {}
+        }
         if let Backend::Agent(backend) = &self.backend {
             places.push(Place::Agent(backend.name.clone()));
         }
         places
+    }
+
+    /// What was addressed: a port of a service, or a listener.
+    pub(crate) fn addressed(&self, front: &Front) -> Option<Place> {
+        front.place().or_else(|| self.listener.as_ref().map(ListenerName::place))
     }
 }
 
@@ -68,28 +86,32 @@ impl Led {
 /// When routes are attached and none matches, or what was addressed is not there.
 pub(crate) fn lead(
     world: &World,
-    addressed: &ServicePort,
+    front: &Front,
     http: &HttpFacts,
     query: Option<&str>,
     begun_at: Option<&BackendTarget>,
     chance: u64,
 ) -> Result<Led, Denial> {
-    // What was addressed may have gone since the stream came.
-    let own = own_backend(world, addressed)?;
-    let table = match world.routes(&addressed.service, addressed.port) {
-        None => return Ok(straight(own, addressed)),
-        Some(PortRoutes::Broken(error)) => {
-            return Err(Denial::plain(Reason::RouteBroken, error.to_string()));
+    let start = match front {
+        Front::Service(addressed) => at_service(world, addressed)?,
+        Front::Edge(door) => {
+            let listener = ListenerName::of(world.edge.listener(door, &http.host)?);
+            at_listener(world, listener)?
         }
-        Some(PortRoutes::Table(table)) => table,
+    };
+    let (table, own, listener, addressed) = match start {
+        Start::There(led) => return Ok(*led),
+        Start::ByTable { table, own, listener, addressed } => (table, own, listener, addressed),
     };
     let Some(matched) = table.find(Head { http, query }) else {
-        return Err(Denial::plain(Reason::NoRoute, format!("no route of {} matches", addressed.service)));
+        let of = listener.map_or_else(|| addressed_name(addressed), |it| it.listener.to_string());
+        return Err(Denial::plain(Reason::NoRoute, format!("no route of {of} matches")));
     };
     let rule = Arc::clone(matched.rule);
     let led = Led {
         route: Some(matched.route.clone()),
         prefix: matched.prefix.cloned(),
+        listener,
         backend: own,
         pin: None,
         traffic: rule.traffic.clone(),
@@ -116,13 +138,58 @@ pub(crate) fn lead(
     };
     let traffic = over(&chosen.traffic, &led.traffic);
     Ok(Led {
-        pin: addressed.pin.clone().filter(|_| leads_home(&chosen.target, addressed)),
+        pin: addressed.filter(|it| leads_home(&chosen.target, it)).and_then(|it| it.pin.clone()),
         backend: backend.unwrap_or(led.backend),
         traffic,
         broken,
         rule: Some((Arc::clone(&rule), Some(index))),
         ..led
     })
+}
+
+/// From where a rule is looked for.
+enum Start<'a> {
+    /// No rule is: it is led there already.
+    There(Box<Led>),
+    /// In a table.
+    ByTable {
+        table: &'a Table<Arc<Rule>>,
+        own: Backend,
+        listener: Option<ListenerName>,
+        addressed: Option<&'a ServicePort>,
+    },
+}
+
+fn at_service<'a>(world: &'a World, addressed: &'a ServicePort) -> Result<Start<'a>, Denial> {
+    // What was addressed may have gone since the stream came.
+    let own = own_backend(world, addressed)?;
+    match world.routes(&addressed.service, addressed.port) {
+        None => Ok(Start::There(Box::new(straight(own, addressed)))),
+        Some(routes) => {
+            let table = readable(routes)?;
+            Ok(Start::ByTable { table, own, listener: None, addressed: Some(addressed) })
+        }
+    }
+}
+
+/// At the edge nothing is served without a route.
+fn at_listener(world: &World, listener: ListenerName) -> Result<Start<'_>, Denial> {
+    let routes = world.listener_routes(&listener).ok_or_else(|| {
+        Denial::plain(Reason::NoRoute, format!("no route is attached to {}", listener.listener))
+    })?;
+    let table = readable(routes)?;
+    Ok(Start::ByTable { table, own: Backend::Nowhere, listener: Some(listener), addressed: None })
+}
+
+fn readable(routes: &PortRoutes) -> Result<&Table<Arc<Rule>>, Denial> {
+    match routes {
+        PortRoutes::Table(table) => Ok(table),
+        PortRoutes::Broken(error) => Err(Denial::plain(Reason::RouteBroken, error.to_string())),
+    }
+}
+
+fn addressed_name(addressed: Option<&ServicePort>) -> String {
+    addressed.map_or_else(String::new, |it| it.service.to_string())
 }
 
 /// Gateway API: 500.
@@ -139,9 +206,10 @@ fn backend_broken(reason: &Arc<str>) -> Denial {
 fn straight(backend: Backend, addressed: &ServicePort) -> Led {
     let (broken, traffic) = match &backend {
         Backend::Agent(backend) => (backend.broken.as_ref().map(backend_broken), backend.traffic.clone()),
-        Backend::Service { .. } => (None, Traffic::default()),
+        Backend::Service { .. } | Backend::Nowhere => (None, Traffic::default()),
     };
-    Led { route: None, prefix: None, backend, pin: addressed.pin.clone(), traffic, broken, rule: None }
+    let pin = addressed.pin.clone();
+    Led { route: None, prefix: None, backend, pin, traffic, broken, listener: None, rule: None }
 }
 
 fn own_backend(world: &World, addressed: &ServicePort) -> Result<Backend, Denial> {

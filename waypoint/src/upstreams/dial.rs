@@ -116,6 +116,8 @@ pub fn way(own: &Own, caller: &Caller, source_address: Option<IpAddr>, hop: Hop)
     let taken = vouchers.contains(&own.identity) && may_vouch(own, caller, workload.identity.trust_domain());
     let origin = taken.then(|| match &caller.workload {
         Peer::Verified(identity) => Origin::Identity(identity.clone()),
+        // Who came in at our edge is nobody of the mesh: what is done for them there, we do.
+        Peer::Unknown if caller.by.is_none() => Origin::Identity(own.identity.clone()),
         Peer::Unverified(_) | Peer::Unknown => Origin::Unknown,
     });
     Ok(Way { tunnel, authority: authority_of(authority), origin, source_address, chosen })

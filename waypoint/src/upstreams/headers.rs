@@ -1,11 +1,14 @@
 //! What is taken from a request before it is sent on, and what is added: fields of one connection only, claims of
 //! identity, and the caller as we know it.
 
+use std::net::Ipv6Addr;
+
 use exchange::{Request, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header};
-use mesh::{Caller, Identity};
+use mesh::{Caller, Identity, resource::ExternalHost};
 
 use super::pool::Speaks;
+use crate::edge::forwarded;
 
 /// Says who the caller is, to applications behind a waypoint.
 pub const FORWARDED_CLIENT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
@@ -74,8 +77,8 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Makes a request ready to be sent upstream.
-pub fn prepare(request: &mut Request, own: &Identity, caller: &Caller, speaks: Speaks) {
+/// Takes out what is of the caller's connection, or claims an identity.
+fn clean(request: &mut Request, speaks: Speaks) {
     let upgrade = upgrade(request.headers()).filter(|_| speaks == Speaks::Http1);
     let trailers = request
         .headers()
@@ -95,28 +98,81 @@ pub fn prepare(request: &mut Request, own: &Identity, caller: &Caller, speaks: S
     if trailers && speaks == Speaks::Http2 {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
+}
+
+/// Makes a request ready to be sent upstream.
+pub fn prepare(request: &mut Request, own: &Identity, caller: &Caller, speaks: Speaks) {
+    clean(request, speaks);
+    let headers = request.headers_mut();
     if let Some(identity) = caller.workload.verified()
         && let Ok(value) = HeaderValue::from_str(&format!("By={own};URI={identity}"))
     {
         headers.insert(FORWARDED_CLIENT, value);
     }
+    shape(request, speaks, false);
+}
+
+/// Makes a request ready to be sent to a host outside the mesh: nobody there is told who calls, nor from where.
+pub fn prepare_outside(request: &mut Request, host: &ExternalHost, speaks: Speaks) {
+    clean(request, speaks);
+    let headers = request.headers_mut();
+    forwarded::strip(headers);
+    // What a responder puts in place of the caller's is marked as a secret; what the caller showed us is not for others.
+    if headers.get_all(header::AUTHORIZATION).iter().any(|value| !value.is_sensitive()) {
+        headers.remove(header::AUTHORIZATION);
+    }
+    // A name that cannot stand in a header does not come here: it could not have been resolved.
+    let value = HeaderValue::from_str(&authority_of(host)).unwrap_or_else(|_| HeaderValue::from_static(""));
+    headers.insert(header::HOST, value);
+    if let Some(target) = request.uri().path_and_query().cloned() {
+        *request.uri_mut() = Uri::from(target);
+    }
+}
+
+/// How a host outside is named: without the port that everybody expects.
+fn authority_of(host: &ExternalHost) -> String {
+    let name = host.host.as_str();
+    let name = if name.parse::<Ipv6Addr>().is_ok() { format!("[{name}]") } else { name.to_owned() };
+    match (host.port, host.tls.is_some()) {
+        (443, true) | (80, false) => name,
+        (port, _) => format!("{name}:{port}"),
+    }
+}
+
+/// Brings a request into the form of a version of HTTP: HTTP/1.1 says the host in `Host`, HTTP/2 in `:authority`.
+pub fn shape(request: &mut Request, speaks: Speaks, secured: bool) {
     match speaks {
-        Speaks::Http1 => *request.version_mut() = Version::HTTP_11,
+        // To be shaped when it is known which of both.
+        Speaks::Either => {}
+        Speaks::Http1 => {
+            *request.version_mut() = Version::HTTP_11;
+            name_host(request);
+        }
         Speaks::Http2 => {
             *request.version_mut() = Version::HTTP_2;
-            name_authority(request);
+            let headers = request.headers_mut();
+            headers.remove(header::CONNECTION);
+            headers.remove(header::UPGRADE);
+            name_authority(request, secured);
         }
     }
 }
 
-// HTTP/2 says the host in `:authority`.
-fn name_authority(request: &mut Request) {
+fn name_host(request: &mut Request) {
+    let host = request.uri().authority().and_then(|it| HeaderValue::from_str(it.as_str()).ok());
+    if let (Some(host), Some(target)) = (host, request.uri().path_and_query().cloned()) {
+        request.headers_mut().insert(header::HOST, host);
+        *request.uri_mut() = Uri::from(target);
+    }
+}
+
+fn name_authority(request: &mut Request, secured: bool) {
     let Some(host) = request.headers_mut().remove(header::HOST) else { return };
     let mut parts = request.uri().clone().into_parts();
     let authority = host.to_str().ok().and_then(|host| host.parse().ok());
     if let Some(authority) = authority {
         parts.authority = Some(authority);
-        parts.scheme = Some(http::uri::Scheme::HTTP);
+        parts.scheme = Some(if secured { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP });
         if let Ok(uri) = Uri::from_parts(parts) {
             *request.uri_mut() = uri;
         }

@@ -15,11 +15,12 @@ use exchange::{Body, BodyError, Request, Response};
 use http_body::Frame;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use mesh::{Peer, names::WorkloadUid};
+use mesh::{Denial, Peer, names::WorkloadUid, resource::ExternalHost};
 use parking_lot::Mutex;
-use transport::{DialError, Stream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use transport::DialError;
 
-use super::dial::Way;
+use super::{dial::Way, headers};
 use crate::causes::{body_error, with_causes};
 
 /// Bounds of the pool.
@@ -59,29 +60,78 @@ pub enum Speaks {
     Http1,
     /// HTTP/2, known beforehand.
     Http2,
+    /// Whichever of both the other end prefers, as it says when TLS is agreed.
+    Either,
 }
 
 /// What connections with one key share: where they lead, how they speak, and for whom.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
-    endpoint: WorkloadUid,
-    authority: String,
+    to: To,
     speaks: Speaks,
-    caller: Peer,
-    source_address: Option<IpAddr>,
-    vouched: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum To {
+    // Into the mesh, for one caller.
+    Endpoint {
+        endpoint: WorkloadUid,
+        authority: String,
+        caller: Peer,
+        source_address: Option<IpAddr>,
+        vouched: bool,
+    },
+    // Outside, where nobody is told who calls: what is shown there is shown with each request.
+    Host(ExternalHost),
+}
+
+/// A connection that was opened.
+#[derive(Debug)]
+pub struct Opened<S> {
+    /// Its bytes.
+    pub stream: S,
+    /// What is spoken on it, and never [`Speaks::Either`].
+    pub speaks: Speaks,
+}
+
+/// Why none was opened.
+#[derive(Debug)]
+pub enum Unopened {
+    /// Nobody was reached.
+    Failed(DialError),
+    /// It must not be.
+    Refused(Denial),
+}
+
+impl From<DialError> for Unopened {
+    fn from(error: DialError) -> Self {
+        Self::Failed(error)
+    }
 }
 
 impl Key {
     /// The key of a connection along a way for a caller.
     pub fn of(way: &Way, speaks: Speaks, caller: &Peer) -> Self {
-        Self {
+        let to = To::Endpoint {
             endpoint: way.chosen.workload.uid.clone(),
             authority: way.authority.to_string(),
-            speaks,
             caller: caller.clone(),
             source_address: way.source_address,
             vouched: way.origin.is_some(),
+        };
+        Self { to, speaks }
+    }
+
+    /// The key of a connection to a host outside the mesh.
+    pub fn outside(host: &ExternalHost, speaks: Speaks) -> Self {
+        Self { to: To::Host(host.clone()), speaks }
+    }
+
+    /// Brings a request into the form of what is spoken on the connection that was found for it.
+    fn shape(&self, request: &mut Request, speaks: Speaks) {
+        // Into the mesh it is known beforehand.
+        if let To::Host(host) = &self.to {
+            headers::shape(request, speaks, host.tls.is_some());
         }
     }
 }
@@ -92,7 +142,7 @@ pub enum Tried {
     /// It was answered.
     Answered(Response),
     /// No connection could be opened.
-    Unconnected(Request, DialError),
+    Unconnected(Request, Unopened),
     /// A connection ended before any of it was sent.
     Unsent(Request),
     /// The connection broke after some of it was sent.
@@ -126,6 +176,38 @@ enum Connection {
     Http2(http2::SendRequest<Body>),
 }
 
+impl Connection {
+    fn speaks(&self) -> Speaks {
+        match self {
+            Self::Http1(_) => Speaks::Http1,
+            Self::Http2(_) => Speaks::Http2,
+        }
+    }
+}
+
+impl Kept {
+    fn http1(&mut self, key: &Key, idle_timeout: Duration) -> Option<Connection> {
+        let list = self.http1.get_mut(key)?;
+        while let Some((sender, since)) = list.pop() {
+            if sender.is_ready() && since.elapsed() < idle_timeout {
+                return Some(Connection::Http1(sender));
+            }
+        }
+        self.http1.remove(key);
+        None
+    }
+
+    fn http2(&mut self, key: &Key) -> Option<Connection> {
+        let (sender, used) = self.http2.get_mut(key)?;
+        if sender.is_closed() {
+            self.http2.remove(key);
+            return None;
+        }
+        *used = Instant::now();
+        Some(Connection::Http2(sender.clone()))
+    }
+}
+
 impl HttpPool {
     /// An empty pool.
     pub fn new(config: Config) -> Self {
@@ -133,9 +215,10 @@ impl HttpPool {
     }
 
     /// Sends a request on a kept connection, or on the one that `open` opens.
-    pub async fn send<F>(&self, key: &Key, request: Request, open: F) -> Tried
+    pub async fn send<F, S>(&self, key: &Key, request: Request, open: F) -> Tried
     where
-        F: Future<Output = Result<Stream, DialError>>,
+        F: Future<Output = Result<Opened<S>, Unopened>>,
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let generation = self.kept.lock().generation;
         let mut request = request;
@@ -146,11 +229,11 @@ impl HttpPool {
                 tried => return tried,
             }
         }
-        let stream = match open.await {
-            Ok(stream) => stream,
+        let opened = match open.await {
+            Ok(opened) => opened,
             Err(error) => return Tried::Unconnected(request, error),
         };
-        match self.begin(key, stream, generation).await {
+        match self.begin(key, opened, generation).await {
             Ok(connection) => self.send_on(key, connection, request, generation, false).await,
             Err(error) => Tried::Broken { reused: false, text: with_causes(&error), body: None },
         }
@@ -189,32 +272,24 @@ impl HttpPool {
     fn take(&self, key: &Key) -> Option<Connection> {
         let mut kept = self.kept.lock();
         match key.speaks {
-            Speaks::Http1 => {
-                let list = kept.http1.get_mut(key)?;
-                while let Some((sender, since)) = list.pop() {
-                    if sender.is_ready() && since.elapsed() < self.config.idle_timeout {
-                        return Some(Connection::Http1(sender));
-                    }
-                }
-                kept.http1.remove(key);
-                None
-            }
-            Speaks::Http2 => {
-                let (sender, used) = kept.http2.get_mut(key)?;
-                if sender.is_closed() {
-                    kept.http2.remove(key);
-                    return None;
-                }
-                *used = Instant::now();
-                Some(Connection::Http2(sender.clone()))
-            }
+            Speaks::Http1 => kept.http1(key, self.config.idle_timeout),
+            Speaks::Http2 => kept.http2(key),
+            Speaks::Either => kept.http2(key).or_else(|| kept.http1(key, self.config.idle_timeout)),
         }
     }
 
-    async fn begin(&self, key: &Key, stream: Stream, generation: u64) -> Result<Connection, hyper::Error> {
-        let io = TokioIo::new(stream);
-        match key.speaks {
-            Speaks::Http1 => {
+    async fn begin<S>(
+        &self,
+        key: &Key,
+        opened: Opened<S>,
+        generation: u64,
+    ) -> Result<Connection, hyper::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let io = TokioIo::new(opened.stream);
+        match opened.speaks {
+            Speaks::Http1 | Speaks::Either => {
                 let mut builder = http1::Builder::new();
                 builder.max_buf_size(self.config.head_bytes.max(8192)).max_headers(self.config.headers);
                 let (sender, connection) = builder.handshake::<_, Body>(io).await?;
@@ -243,10 +318,11 @@ impl HttpPool {
         &self,
         key: &Key,
         connection: Connection,
-        request: Request,
+        mut request: Request,
         generation: u64,
         reused: bool,
     ) -> Tried {
+        key.shape(&mut request, connection.speaks());
         match connection {
             Connection::Http1(mut sender) => {
                 if sender.ready().await.is_err() {
