@@ -11,7 +11,11 @@ use std::{
 
 use identity::{CertificateClient, Keeper, Sources, TokenFile, Tokens as _, What};
 use mesh::{Denial, Reason};
-use runtime::{AccessLog, Admin, Drain, DrainWatch, Metrics, Phase, Readiness, backoff};
+use runtime::{
+    AccessLog, Admin, Drain, DrainWatch, Metrics, Phase, Readiness, Spans, backoff, intervals,
+    metrics::Meters,
+    otlp::{Export, OtlpError},
+};
 use tokio::sync::watch;
 use transport::{Pool, drain::Tunnels};
 use wire::{
@@ -53,6 +57,9 @@ pub enum RunError {
     /// The access log cannot be opened.
     #[error("cannot open the access log")]
     AccessLog(#[source] io::Error),
+    /// Spans cannot be exported as it is configured.
+    #[error("cannot export spans")]
+    Otlp(#[source] OtlpError),
     /// The control plane's address makes no URI.
     #[error("cannot make a channel to the control plane")]
     Channel(#[source] tonic::transport::Error),
@@ -124,6 +131,12 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), RunError> {
         tokio::spawn(async move { keeper.run(client, issuing).await }),
         tokio::spawn(stations::keep(node.clone(), config.hbone_bind_port, swapped, listening)),
         tokio::spawn(close_at_end(connections, drain.watch())),
+        tokio::spawn(intervals::run(
+            node.report.spans.clone(),
+            node.report.meters.clone(),
+            Some(log.clone()),
+            SystemTime::now,
+        )),
     ];
     end(&config, &node, &drain).await;
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
@@ -133,15 +146,22 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), RunError> {
 
 fn report(config: &Config, reporter: &Reporter, metrics: &Metrics) -> Result<Report, RunError> {
     let log = AccessLog::start(&config.access_log).map_err(RunError::AccessLog)?;
-    let counted = report::Metrics::default();
+    let (counted, reporter) = (report::Metrics::default(), reporter.clone());
+    let version = env!("CARGO_PKG_VERSION");
+    let export = config.otlp.as_ref().map(|otlp| Export::start(otlp, "ztunnel", version)).transpose();
+    let export = export.map_err(RunError::Otlp)?;
+    let up = reporter.clone();
+    let up: runtime::spans::Upward = Arc::new(move |span| up.span(span.clone()));
+    let spans = Spans::new(config.proxy(), chance, SystemTime::now, Some(up), export);
     metrics.register(|registry| {
         log.metrics().register(registry);
         counted.register(registry);
+        spans.register(registry);
     });
-    let reporter = reporter.clone();
     let (most, told) = (config.refusals_max, Some(reporter.clone()));
     let refusals = Refusals::new(config.proxy(), SystemTime::now(), most, told);
-    Ok(Report { log, refusals, reporter, metrics: counted, now: SystemTime::now })
+    let meters = Meters::default();
+    Ok(Report { log, refusals, reporter, metrics: counted, meters, spans, now: SystemTime::now })
 }
 
 fn keeper(config: &Config, metrics: &Metrics) -> Keeper {

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use mesh::names::{ClusterName, NodeName};
-use runtime::access_log::Destination;
+use runtime::{access_log::Destination, otlp};
 
 use crate::{control::ControlPlane, explicit, inbound, outbound};
 
@@ -30,6 +30,8 @@ pub struct Config {
     pub ready: Option<SocketAddr>,
     /// Where the access log goes.
     pub access_log: Destination,
+    /// Where sampled spans are exported to; none: nowhere.
+    pub otlp: Option<otlp::Config>,
     /// For how long certificates are asked for.
     pub certificate_lifetime: Duration,
     /// How long a connection waits for the first certificate of its workload.
@@ -71,6 +73,7 @@ impl Config {
             metrics: None,
             ready: None,
             access_log: Destination::Stderr,
+            otlp: None,
             certificate_lifetime: Duration::from_secs(24 * 3600),
             certificate_timeout: Duration::from_secs(5),
             connections_max: 32 * 1024,

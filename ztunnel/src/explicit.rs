@@ -26,7 +26,7 @@ use crate::{
     connections::Direction,
     node::Node,
     outbound::{self, Failed, Made},
-    report::{Outcome, Party, Record, denied},
+    report::{Outcome, Party, denied},
 };
 pub use config::Config;
 use inbox::{Inbox, InboxError};
@@ -222,17 +222,17 @@ fn gone(node: &Node, made: Made) {
     stream.reset();
     let cause = std::io::ErrorKind::BrokenPipe.into();
     let end = transport::relay::End::Failed { side: transport::relay::Side::First, cause };
-    node.finish(&guard, &record, &transport::Relayed { sent: 0, received: 0, end });
+    node.finish(&guard, record, &transport::Relayed { sent: 0, received: 0, end });
 }
 
 /// Reports a refusal before anything was asked for.
 fn refuse(node: &Node, workload: &WorkloadUid, denial: Denial) {
-    let mut record = Record::new(Direction::Outbound, "explicit proxy");
+    let mut record = node.report.begin(Direction::Outbound, "explicit proxy", None);
     // The port is the workload's; that its process calls is just what was not shown.
     record.source =
         Party { workload: node.world.load().snapshot.workload(workload).cloned(), identity: None };
     let refusal = node.report.refuse(&record, denial);
-    node.report.ended(&record, &Outcome::Refused(&refusal));
+    node.report.ended(record, &Outcome::Refused(&refusal));
 }
 
 fn reply(failed: &Failed) -> socks::Reply {

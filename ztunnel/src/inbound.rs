@@ -47,9 +47,9 @@ pub(crate) async fn serve(node: Arc<Node>, workload: WorkloadUid, socket: Socket
 /// A connection that did not become a tunnel proves nobody: it is counted and said, and not kept, so that strangers
 /// cannot push out what was refused to others.
 fn broken(node: &Node, workload: &WorkloadUid, denial: Denial) {
-    let mut record = Record::new(Direction::Inbound, workload.as_str());
+    let mut record = node.report.begin(Direction::Inbound, workload.as_str(), None);
     record.destination.workload = node.world.load().snapshot.workload(workload).cloned();
-    node.report.ended(&record, &Outcome::Broken(&denial));
+    node.report.ended(record, &Outcome::Broken(&denial));
 }
 
 /// Drives a tunnel; its streams are served beside it.
@@ -60,9 +60,9 @@ async fn streams(node: &Arc<Node>, workload: &WorkloadUid, mut tunnel: Terminate
         let (node, workload) = (node.clone(), workload.clone());
         let guard = node.drain.guard();
         tokio::spawn(async move {
-            let mut record = Record::new(Direction::Inbound, connect.authority.to_string());
+            let (asked, trace) = (connect.authority.to_string(), connect.head.trace.as_deref());
+            let mut record = node.report.begin(Direction::Inbound, asked, trace);
             record.tunnel = address;
-            record.trace = connect.head.trace.as_deref().map(Into::into);
             stream(&node, &workload, connect, record).await;
             drop(guard);
         });
@@ -94,7 +94,7 @@ async fn stream(node: &Node, workload: &WorkloadUid, mut connect: Connect, mut r
     // Registered before it is judged: a denial that arrives meanwhile finds it.
     let guard = match node.connections.register(view) {
         Ok(guard) => guard,
-        Err(denial) => return refuse(node, &record, connect, denial),
+        Err(denial) => return refuse(node, record, connect, denial),
     };
     let granted = match guard.decide(&node.world, |snapshot| judge::decide(snapshot, &request)) {
         Ok(granted) => granted,
@@ -102,7 +102,7 @@ async fn stream(node: &Node, workload: &WorkloadUid, mut connect: Connect, mut r
             if let Some((caller, source)) = judge::speaker(&node.world.load().snapshot, &request) {
                 speaks(&mut record, &caller, source);
             }
-            return refuse(node, &record, connect, denial);
+            return refuse(node, record, connect, denial);
         }
     };
     describe(&mut record, &granted);
@@ -112,23 +112,23 @@ async fn stream(node: &Node, workload: &WorkloadUid, mut connect: Connect, mut r
         biased;
         () = guard.closed().cancelled() => {
             let why = guard.why().unwrap_or_else(|| Denial::plain(Reason::NoLongerAllowed, "it was closed"));
-            return refuse(node, &record, connect, why);
+            return refuse(node, record, connect, why);
         }
-        () = connect.withdrawn() => return node.report.ended(&record, &Outcome::Gone),
+        () = connect.withdrawn() => return node.report.ended(record, &Outcome::Gone),
         delivered = deliver::deliver(node, workload, granted.port) => delivered,
     };
     let application = match delivered {
         Ok(application) => application,
-        Err(denial) => return refuse(node, &record, connect, denial),
+        Err(denial) => return refuse(node, record, connect, denial),
     };
     let baggage = record.destination.workload.as_ref().map(|it| crate::say::baggage(it));
     let Ok(stream) = connect.accept(ResponseHead { baggage }) else {
-        return node.report.ended(&record, &Outcome::Gone);
+        return node.report.ended(record, &Outcome::Gone);
     };
-    node.report.opened(&record);
+    node.report.opened(&mut record, &guard.counts);
     let options = Options { idle_timeout: node.inbound.idle_timeout, counts: guard.counts.clone() };
     let relayed = relay::relay(stream, application, guard.closed(), &options).await;
-    node.finish(&guard, &record, &relayed);
+    node.finish(&guard, record, &relayed);
 }
 
 fn describe(record: &mut Record, granted: &Granted) {
@@ -150,9 +150,9 @@ fn served(workload: &Workload, port: u16) -> Option<(ServiceKey, u16)> {
     })
 }
 
-fn refuse(node: &Node, record: &Record, connect: Connect, denial: Denial) {
+fn refuse(node: &Node, record: Record, connect: Connect, denial: Denial) {
     let status = status(denial.reason);
-    let refusal = node.report.refuse(record, denial);
+    let refusal = node.report.refuse(&record, denial);
     connect.refuse(status, Some(&denied(&refusal)));
     node.report.ended(record, &Outcome::Refused(&refusal));
 }

@@ -53,10 +53,10 @@ impl Node {
     }
 
     /// Reports how a relay ended.
-    pub(crate) fn finish(&self, guard: &Guard, record: &Record, relayed: &Relayed) {
+    pub(crate) fn finish(&self, guard: &Guard, record: Record, relayed: &Relayed) {
         match guard.why() {
             Some(why) => {
-                let refusal = self.report.refuse(record, no_longer(why));
+                let refusal = self.report.refuse(&record, no_longer(why));
                 self.report.ended(record, &Outcome::Withdrawn(relayed, &refusal));
             }
             None => self.report.ended(record, &Outcome::Relayed(relayed)),

@@ -59,14 +59,13 @@ pub(crate) enum Failed {
 
 /// Makes a connection for a workload of this node.
 pub(crate) async fn make(node: &Node, source: &WorkloadUid, to: Destination) -> Result<Made, Failed> {
-    let mut record = Record::new(Direction::Outbound, asked(&to));
+    let mut record = node.report.begin(Direction::Outbound, asked(&to), None);
     let failure = match node.world.load().snapshot.workload(source).cloned() {
         Some(workload) => {
             record.source = Party::of(&workload);
-            record.trace = Some(crate::say::trace((node.chance)(), (node.chance)()).into());
             match begin(node, &workload, to, &mut record).await {
                 Ok((stream, guard)) => {
-                    node.report.opened(&record);
+                    node.report.opened(&mut record, &guard.counts);
                     return Ok(Made { stream, guard, record });
                 }
                 Err(failure) => failure,
@@ -80,11 +79,11 @@ pub(crate) async fn make(node: &Node, source: &WorkloadUid, to: Destination) -> 
     match failure {
         Failure::Denied(denial) => {
             let refusal = node.report.refuse(&record, denial);
-            node.report.ended(&record, &Outcome::Refused(&refusal));
+            node.report.ended(record, &Outcome::Refused(&refusal));
             Err(Failed::Here(refusal))
         }
         Failure::There { status, denied } => {
-            node.report.ended(&record, &Outcome::RefusedThere(&denied));
+            node.report.ended(record, &Outcome::RefusedThere(&denied));
             Err(Failed::There { status, denied })
         }
     }
@@ -262,7 +261,7 @@ impl Made {
         let Self { stream, guard, record } = self;
         let options = Options { idle_timeout: node.outbound.idle_timeout, counts: guard.counts.clone() };
         let relayed = relay::relay(application, stream, guard.closed(), &options).await;
-        node.finish(&guard, &record, &relayed);
+        node.finish(&guard, record, &relayed);
     }
 
     /// The parts, for who relays in its own way; it ends with `finish`.

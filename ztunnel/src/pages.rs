@@ -2,12 +2,15 @@
 
 use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
-use runtime::{Admin, Answer, DrainWatch, Metrics, Readiness};
+use runtime::{Admin, Answer, DrainWatch, Metrics, Query, Readiness, Spans, trace::TraceId};
 use serde_json::json;
 use transport::{Address, Listener};
 use wire::report::RefusalId;
 
 use crate::node::Node;
+
+/// Spans that are shown where no trace is asked for.
+const SPANS_SHOWN: usize = 200;
 
 /// Everything: for those who run the node, at a loopback address.
 pub(crate) fn admin(node: &Arc<Node>, readiness: &Readiness, metrics: &Metrics) -> Admin {
@@ -36,6 +39,9 @@ pub(crate) fn admin(node: &Arc<Node>, readiness: &Readiness, metrics: &Metrics) 
             "streamsOut": usage.streams,
         }))
     });
+    let of = node.report.spans.clone();
+    let admin =
+        admin.page("/v1/spans", "spans kept here; ?trace=ID for one trace", move |query| spans(&of, &query));
     let of = node.clone();
     admin.page("/v1/refusals", "refusals kept here; ?id=ID for one", move |query| match query.get("id") {
         None => Answer::json(&of.report.refusals.since(SystemTime::UNIX_EPOCH)),
@@ -47,6 +53,14 @@ pub(crate) fn admin(node: &Arc<Node>, readiness: &Readiness, metrics: &Metrics) 
             },
         },
     })
+}
+
+fn spans(spans: &Spans, query: &Query) -> Answer {
+    match query.get("trace").map(str::parse::<TraceId>) {
+        None => Answer::json(&spans.latest(SPANS_SHOWN)),
+        Some(Ok(trace)) => Answer::json(&spans.of(trace)),
+        Some(Err(error)) => Answer::status(http::StatusCode::BAD_REQUEST, error.to_string()),
+    }
 }
 
 /// Serves pages at an address until the program closes.

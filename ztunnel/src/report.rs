@@ -1,22 +1,25 @@
-//! Where every connection ends: one line in the access log, counts, and, if it was refused, a refusal with an id.
+//! Where every connection is told of: counts and a span from its opening on; at its end one line in the access log,
+//! and, if it was refused, a refusal with an id.
 
+mod decided;
 mod metrics;
+mod told;
 
 use std::{
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Instant, SystemTime},
 };
 
-use mesh::{
-    Denial, Identity,
-    access::{Grant, Judgement, Verdict},
-    names::ServiceKey,
-    resource::Workload,
+use mesh::{Denial, Identity, access::Judgement, names::ServiceKey, resource::Workload};
+use runtime::{
+    AccessLog, Spans, TraceContext,
+    metrics::{Metered, Meters},
+    spans::Open,
+    trace::SpanId,
 };
-use runtime::{AccessLog, Entry};
-use transport::relay::{End, Relayed, Side};
-use wire::report::{DecisionKey, Refusal, Refusals, Reporter, Subject};
+use transport::relay::{Counts, Relayed};
+use wire::report::{Refusal, Refusals, Reporter, Subject};
 
 use crate::connections::Direction;
 pub(crate) use metrics::Metrics;
@@ -38,10 +41,23 @@ pub(crate) struct Record {
     pub(crate) service: Option<(ServiceKey, u16)>,
     /// Where the tunnel leads or comes from.
     pub(crate) tunnel: Option<SocketAddr>,
-    /// The same at both ends.
-    pub(crate) trace: Option<Arc<str>>,
+    /// Its place in the trace of the connection, hop by hop.
+    pub(crate) context: TraceContext,
+    /// The hop before.
+    parent: Option<SpanId>,
+    /// When it began.
+    at: SystemTime,
     /// False: it goes on in plaintext.
     pub(crate) mutual_tls: bool,
+    /// From its opening to its end.
+    running: Option<Arc<Running>>,
+}
+
+/// What is kept up while a connection is open.
+#[derive(Debug)]
+struct Running {
+    _metered: Arc<Metered>,
+    _open: Open,
 }
 
 /// One end of a connection.
@@ -67,22 +83,6 @@ impl Party {
 }
 
 impl Record {
-    /// A connection that begins now.
-    pub(crate) fn new(direction: Direction, asked: impl Into<Arc<str>>) -> Self {
-        Self {
-            direction,
-            began: Instant::now(),
-            source: Party::default(),
-            destination: Party::default(),
-            by: None,
-            asked: asked.into(),
-            service: None,
-            tunnel: None,
-            trace: None,
-            mutual_tls: true,
-        }
-    }
-
     /// The service with its port, if it was one, else what was said.
     fn addressed(&self) -> Arc<str> {
         match &self.service {
@@ -93,7 +93,13 @@ impl Record {
 
     fn subject(&self) -> Subject {
         let by = self.by.as_ref().map(|by| by.to_string().into());
-        Subject { source: self.source.name(), by, destination: self.asked.clone(), operation: None }
+        Subject {
+            source: self.source.name(),
+            by,
+            destination: self.asked.clone(),
+            operation: None,
+            trace: Some(self.context.trace.to_string().into()),
+        }
     }
 }
 
@@ -121,138 +127,79 @@ pub(crate) struct Report {
     pub(crate) refusals: Refusals,
     pub(crate) reporter: Reporter,
     pub(crate) metrics: Metrics,
+    pub(crate) meters: Meters,
+    pub(crate) spans: Spans,
     pub(crate) now: fn() -> SystemTime,
 }
 
 impl Report {
+    /// A connection that begins now; `trace` is what the hop before said.
+    pub(crate) fn begin(
+        &self,
+        direction: Direction,
+        asked: impl Into<Arc<str>>,
+        trace: Option<&str>,
+    ) -> Record {
+        // What cannot be read is no trace, and one of its own begins.
+        let parent = trace.and_then(TraceContext::parse);
+        Record {
+            direction,
+            began: Instant::now(),
+            source: Party::default(),
+            destination: Party::default(),
+            by: None,
+            asked: asked.into(),
+            service: None,
+            tunnel: None,
+            context: self.spans.begin(parent.as_ref()),
+            parent: parent.map(|parent| parent.span),
+            at: (self.now)(),
+            mutual_tls: true,
+            running: None,
+        }
+    }
+
     /// Gives a denial its id, keeps and counts it.
     pub(crate) fn refuse(&self, record: &Record, denial: Denial) -> Arc<Refusal> {
         self.metrics.refused(record, &denial);
-        self.decided(record, wire::report::Verdict::Refused, Some(&denial), None);
+        self.reporter.decided(decided::refused(record, &denial), (self.now)());
         self.refusals.refuse(denial, record.subject(), (self.now)())
     }
 
     /// Counts a judgement that granted, and what policies in audit mode would have done.
     pub(crate) fn judged(&self, record: &Record, judgement: &Judgement) {
-        if let Verdict::Granted(grant) = &judgement.verdict {
-            self.metrics.granted(record, grant);
-            self.decided(record, wire::report::Verdict::Granted, None, Some(grant));
-        }
-        for shadow in &judgement.shadows {
-            self.metrics.shadowed(record, shadow);
-            let verdict = match &shadow.denial {
-                Some(_) => wire::report::Verdict::WouldRefuse,
-                None => wire::report::Verdict::WouldGrant,
-            };
-            let key = DecisionKey {
-                verdict,
-                reason: shadow.denial.as_ref().map_or("", |denial| denial.reason.name()).into(),
-                policy: shadow.policy.to_string().into(),
-                rule: shadow.rule.clone().unwrap_or_else(|| "".into()),
-                source: record.source.name(),
-                destination: record.addressed(),
-            };
+        self.metrics.judged(record, judgement);
+        for key in decided::judged(record, judgement) {
             self.reporter.decided(key, (self.now)());
         }
     }
 
-    fn decided(
-        &self,
-        record: &Record,
-        verdict: wire::report::Verdict,
-        denial: Option<&Denial>,
-        grant: Option<&Grant>,
-    ) {
-        let (policy, rule) = match (denial, grant) {
-            (Some(denial), _) => {
-                (denial.policy.as_ref().map(|(policy, _)| policy.to_string()), denial.rule.clone())
-            }
-            (None, Some(Grant::Rule { policy, rule, .. })) => (Some(policy.to_string()), Some(rule.clone())),
-            _ => (None, None),
-        };
-        let key = DecisionKey {
-            verdict,
-            reason: denial.map_or("", |denial| denial.reason.name()).into(),
-            policy: policy.unwrap_or_default().into(),
-            rule: rule.unwrap_or_else(|| "".into()),
-            source: record.source.name(),
-            destination: record.addressed(),
-        };
-        self.reporter.decided(key, (self.now)());
-    }
-
-    /// A connection carries bytes from now on.
-    pub(crate) fn opened(&self, record: &Record) {
-        self.metrics.opened(record);
+    /// A connection carries bytes from now on, which are counted there.
+    pub(crate) fn opened(&self, record: &mut Record, counts: &Arc<Counts>) {
+        let (sent, received) = self.metrics.opened(record);
+        let moved = counts.clone();
+        // What the source sends, the destination receives.
+        let metered = self.meters.meter(sent, received, move || {
+            (moved.received.load(Ordering::Relaxed), moved.sent.load(Ordering::Relaxed))
+        });
+        let open = self.spans.open(told::span(self, record, None));
+        record.running = Some(Arc::new(Running { _metered: metered, _open: open }));
     }
 
     /// A connection ended.
-    pub(crate) fn ended(&self, record: &Record, outcome: &Outcome<'_>) {
+    pub(crate) fn ended(&self, mut record: Record, outcome: &Outcome<'_>) {
+        // Counts what is left, and is open no more.
+        record.running = None;
         match outcome {
-            Outcome::Relayed(relayed) | Outcome::Withdrawn(relayed, _) => {
-                self.metrics.closed(record, relayed)
-            }
-            Outcome::Broken(denial) => self.metrics.refused(record, denial),
+            Outcome::Relayed(_) | Outcome::Withdrawn(..) => self.metrics.closed(&record),
+            Outcome::Broken(denial) => self.metrics.refused(&record, denial),
             Outcome::Refused(_) | Outcome::RefusedThere(_) | Outcome::Gone => {}
         }
-        self.log.write(self.entry(record, outcome));
-    }
-
-    fn entry(&self, record: &Record, outcome: &Outcome<'_>) -> Entry {
-        let workload = |party: &Party| party.workload.as_ref().map(|it| it.name.clone());
-        let namespace = |party: &Party| party.workload.as_ref().map(|it| it.namespace.clone());
-        let mut entry = Entry::new((self.now)(), "connection")
-            .field("direction", record.direction.name())
-            .maybe("src.workload", workload(&record.source))
-            .maybe("src.namespace", namespace(&record.source))
-            .field(
-                "src.identity",
-                record.source.identity.as_ref().map_or("unknown".into(), ToString::to_string),
-            )
-            .maybe("src.by", record.by.as_ref())
-            .field("dst.asked", &record.asked)
-            .maybe("dst.service", record.service.as_ref().map(|(service, _)| &service.hostname))
-            .maybe("dst.workload", workload(&record.destination))
-            .maybe("dst.namespace", namespace(&record.destination))
-            .maybe("dst.identity", record.destination.identity.as_ref())
-            .maybe("tunnel", record.tunnel)
-            .field("tls", if record.mutual_tls { "mutual" } else { "none" });
-        if let Outcome::Relayed(relayed) | Outcome::Withdrawn(relayed, _) = outcome {
-            entry = entry.field("bytes_sent", relayed.sent).field("bytes_received", relayed.received);
+        self.log.write(told::entry(self, &record, outcome));
+        // Who did not even open a tunnel is nobody: strangers do not push out the spans of others.
+        if !matches!(outcome, Outcome::Broken(_)) {
+            self.spans.finish(told::span(self, &record, Some(outcome)), record.began.elapsed());
         }
-        entry = entry.field("duration_ms", record.began.elapsed().as_millis());
-        entry = match outcome {
-            Outcome::Relayed(relayed) => entry.field("end", end(&relayed.end)),
-            Outcome::Withdrawn(_, refusal) => refused(entry.field("end", "withdrawn"), refusal),
-            Outcome::Refused(refusal) => refused(entry.field("end", "refused"), refusal),
-            Outcome::RefusedThere(denied) => entry.field("end", "refused-there").field("denied", denied),
-            Outcome::Broken(denial) => entry
-                .field("end", "broken")
-                .field("reason", denial.reason)
-                .maybe("detail", denial.detail.as_ref()),
-            Outcome::Gone => entry.field("end", "gone"),
-        };
-        entry.maybe("trace", record.trace.as_ref())
-    }
-}
-
-fn refused(entry: Entry, refusal: &Refusal) -> Entry {
-    let denial = &refusal.denial;
-    entry
-        .field("reason", denial.reason)
-        .field("id", refusal.id)
-        .maybe("policy", denial.policy.as_ref().map(|(policy, _)| policy))
-        .maybe("rule", denial.rule.as_ref())
-        .maybe("detail", denial.detail.as_ref())
-}
-
-fn end(end: &End) -> &'static str {
-    match end {
-        End::Finished => "finished",
-        End::Cancelled => "closed",
-        End::Idle => "idle",
-        End::Failed { side: Side::First, .. } => "cut-by-source",
-        End::Failed { side: Side::Second, .. } => "cut-by-destination",
     }
 }
 
@@ -260,3 +207,6 @@ fn end(end: &End) -> &'static str {
 pub(crate) fn denied(refusal: &Refusal) -> String {
     format!("id={}; reason={}", refusal.id, refusal.denial.reason)
 }
+
+#[cfg(test)]
+mod testing;

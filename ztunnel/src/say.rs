@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use mesh::{hop::Authority, names::ServiceKey, resource::Workload};
+use runtime::TraceContext;
 use transport::hbone::{self, ConnectRequest};
 
 /// A CONNECT of a workload.
@@ -10,7 +11,7 @@ pub(crate) fn request(
     source: &Workload,
     authority: &Authority,
     service: Option<&(ServiceKey, u16)>,
-    trace: Option<&str>,
+    trace: &TraceContext,
 ) -> ConnectRequest {
     ConnectRequest {
         authority: to_wire(authority),
@@ -18,7 +19,7 @@ pub(crate) fn request(
         forwarded: source.addresses.first().map(|address| forwarded(*address, service)),
         baggage: Some(baggage(source)),
         network: None,
-        trace: trace.map(str::to_owned),
+        trace: Some(trace.parent()),
     }
 }
 
@@ -55,9 +56,4 @@ pub(crate) fn baggage(workload: &Workload) -> String {
     ];
     let said = fields.iter().filter(|(_, value)| !value.is_empty());
     said.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
-}
-
-/// A W3C trace context, to find the lines of one connection at both ends. An all-zero id is none.
-pub(crate) fn trace(one: u64, other: u64) -> String {
-    format!("00-{:016x}{:016x}-{:016x}-00", one | 1, other, one.rotate_left(17) | 1)
 }

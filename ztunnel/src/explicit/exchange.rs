@@ -42,7 +42,7 @@ pub(super) async fn run(node: &Node, made: Made, application: Stream, head: Vec<
         answers.reset();
     }
     let relayed = Relayed { sent: counts.sent.load(Relaxed), received: counts.received.load(Relaxed), end };
-    node.finish(&guard, &record, &relayed);
+    node.finish(&guard, record, &relayed);
 }
 
 /// Sends the request. It ends only when something fails: the exchange ends with the answer.

@@ -142,7 +142,7 @@ fn request(
         .snapshot
         .workload(source)
         .ok_or_else(|| no_certificate(format!("the workload {source} is not held")))?;
-    Ok(crate::say::request(workload, authority, record.service.as_ref(), record.trace.as_deref()))
+    Ok(crate::say::request(workload, authority, record.service.as_ref(), &record.context))
 }
 
 /// What a failure means, and whether another endpoint may do better.

@@ -3,21 +3,19 @@
 //! Labels name what configuration names; how many different series there can be is bounded all the same, since
 //! proven callers of linked trust domains are many.
 
-use std::{collections::HashSet, hash::Hash, sync::Arc};
+use std::sync::Arc;
 
 use mesh::{
     Denial,
-    access::{Grant, Shadow},
+    access::{Grant, Judgement, Shadow, Verdict},
     resource::Labels as AppLabels,
 };
-use parking_lot::Mutex;
 use prometheus_client::{
     encoding::{EncodeLabelSet, LabelSetEncoder},
-    metrics::{counter::Counter, family::Family},
+    metrics::counter::Counter,
     registry::Registry,
 };
-use runtime::metrics::OTHER;
-use transport::relay::Relayed;
+use runtime::metrics::{Bounded, OTHER, Series};
 
 use super::{Party, Record};
 use crate::connections::Direction;
@@ -44,9 +42,9 @@ macro_rules! label_sets {
             }
         }
         impl Bounded for $kind {
-            fn other(mut self) -> Self {
-                self.0.iter_mut().for_each(|(_, value)| *value = OTHER.into());
-                self
+            fn other(&self) -> Self {
+                let other: Arc<str> = OTHER.into();
+                Self(self.0.clone().map(|(name, _)| (name, other.clone())))
             }
         }
     )*};
@@ -54,46 +52,27 @@ macro_rules! label_sets {
 use prometheus_client::encoding::EncodeLabel as _;
 label_sets!(ConnectionLabels, DecisionLabels);
 
-/// Labels that can be said without names.
-trait Bounded {
-    fn other(self) -> Self;
-}
-
-/// Counters by labels, of which there are not more than so many.
-#[derive(Debug, Clone)]
-struct Series<L: Clone + Hash + Eq> {
-    family: Family<L, Counter>,
-    known: Arc<Mutex<HashSet<L>>>,
-}
-
-impl<L: Clone + Hash + Eq> Default for Series<L> {
-    fn default() -> Self {
-        Self { family: Family::default(), known: Arc::default() }
-    }
-}
-
-impl<L: Clone + Hash + Eq + Bounded> Series<L> {
-    fn add(&self, labels: &L, count: u64) {
-        let mut known = self.known.lock();
-        let labels = if known.contains(labels) || known.len() < SERIES_MAX {
-            known.insert(labels.clone());
-            labels.clone()
-        } else {
-            labels.clone().other()
-        };
-        drop(known);
-        self.family.get_or_create(&labels).inc_by(count);
-    }
-}
-
 /// The counters. Clones share them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Metrics {
-    opened: Series<ConnectionLabels>,
-    closed: Series<ConnectionLabels>,
-    sent: Series<ConnectionLabels>,
-    received: Series<ConnectionLabels>,
-    decisions: Series<DecisionLabels>,
+    opened: Series<ConnectionLabels, Counter>,
+    closed: Series<ConnectionLabels, Counter>,
+    sent: Series<ConnectionLabels, Counter>,
+    received: Series<ConnectionLabels, Counter>,
+    decisions: Series<DecisionLabels, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let connections = || Series::new(SERIES_MAX, Counter::default as fn() -> Counter);
+        Self {
+            opened: connections(),
+            closed: connections(),
+            sent: connections(),
+            received: connections(),
+            decisions: Series::new(SERIES_MAX, Counter::default),
+        }
+    }
 }
 
 impl Metrics {
@@ -104,24 +83,27 @@ impl Metrics {
             ("istio_tcp_sent_bytes", "Bytes that the destination sent", &self.sent),
             ("istio_tcp_received_bytes", "Bytes that the destination received", &self.received),
         ] {
-            registry.register(name, help, series.family.clone());
+            series.register(name, help, registry);
         }
-        registry.register(
-            "strait_decisions",
-            "Decisions about who may do what",
-            self.decisions.family.clone(),
-        );
+        self.decisions.register("strait_decisions", "Decisions about who may do what", registry);
     }
 
-    pub(super) fn opened(&self, record: &Record) {
-        self.opened.add(&connection(record), 1);
-    }
-
-    pub(super) fn closed(&self, record: &Record, relayed: &Relayed) {
+    /// Counts an opening; what counts the bytes that its destination sends and receives.
+    pub(super) fn opened(&self, record: &Record) -> (Counter, Counter) {
         let labels = connection(record);
-        self.closed.add(&labels, 1);
-        self.sent.add(&labels, relayed.received);
-        self.received.add(&labels, relayed.sent);
+        self.opened.get(&labels).inc();
+        (self.sent.get(&labels), self.received.get(&labels))
+    }
+
+    pub(super) fn closed(&self, record: &Record) {
+        self.closed.get(&connection(record)).inc();
+    }
+
+    pub(super) fn judged(&self, record: &Record, judgement: &Judgement) {
+        if let Verdict::Granted(grant) = &judgement.verdict {
+            self.granted(record, grant);
+        }
+        judgement.shadows.iter().for_each(|shadow| self.shadowed(record, shadow));
     }
 
     pub(super) fn refused(&self, record: &Record, denial: &Denial) {
@@ -129,7 +111,7 @@ impl Metrics {
         self.decided(record, "refused", "enforce", denial.reason.name(), policy, denial.rule.as_ref());
     }
 
-    pub(super) fn granted(&self, record: &Record, grant: &Grant) {
+    fn granted(&self, record: &Record, grant: &Grant) {
         let (policy, rule) = match grant {
             Grant::Rule { policy, rule, .. } => (Some(policy.to_string()), Some(rule)),
             Grant::Default => (None, None),
@@ -137,7 +119,7 @@ impl Metrics {
         self.decided(record, "granted", "enforce", "", policy, rule);
     }
 
-    pub(super) fn shadowed(&self, record: &Record, shadow: &Shadow) {
+    fn shadowed(&self, record: &Record, shadow: &Shadow) {
         let (verdict, reason) = match &shadow.denial {
             Some(denial) => ("refused", denial.reason.name()),
             None => ("granted", ""),
@@ -165,7 +147,7 @@ impl Metrics {
             ("destination_service", service(record).0),
             ("protocol", "tcp".into()),
         ]);
-        self.decisions.add(&labels, 1);
+        self.decisions.get(&labels).inc();
     }
 }
 
@@ -227,28 +209,29 @@ fn service(record: &Record) -> (Arc<str>, Arc<str>, Arc<str>) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::testing, *};
 
     #[test]
-    fn series_are_bounded() {
-        let series = Series::<DecisionLabels>::default();
-        let labels = |number: usize| {
-            let mut labels = DecisionLabels(std::array::from_fn(|_| ("rule", "".into())));
-            labels.0[0].1 = number.to_string().into();
-            labels
-        };
+    fn a_hostile_caller_makes_no_more_series_than_there_is_room_for() {
+        let (metrics, mut registry) = (Metrics::default(), Registry::default());
+        metrics.register(&mut registry);
         for number in 0..SERIES_MAX + 3 {
-            series.add(&labels(number), 1);
+            let mut record = testing::record(Direction::Inbound, "x:1");
+            let identity = format!("spiffe://elsewhere.example/made-up/{number}");
+            record.source.identity = Some(identity.parse().expect("it is an identity"));
+            metrics.opened(&record);
         }
-        assert_eq!(series.family.get_or_create(&labels(0).other()).get(), 3);
-        assert_eq!(series.family.get_or_create(&labels(1)).get(), 1);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("it is written");
+        assert_eq!(text.matches("istio_tcp_connections_opened_total{").count(), SERIES_MAX + 1);
+        assert!(text.contains("strait_series_overflow_istio_tcp_connections_opened_total 3"));
     }
 
     #[test]
     fn labels_are_written() {
         let (metrics, mut registry) = (Metrics::default(), Registry::default());
         metrics.register(&mut registry);
-        let record = Record::new(Direction::Outbound, "x:1");
+        let record = testing::record(Direction::Outbound, "x:1");
         metrics.opened(&record);
         metrics.refused(&record, &Denial::plain(mesh::Reason::Loop, "x"));
         let mut text = String::new();
