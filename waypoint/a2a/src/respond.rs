@@ -165,16 +165,17 @@ impl A2a {
         target: BackendTarget,
         pin: Option<WorkloadUid>,
     ) -> Result<Reply, CallError> {
-        let request = || {
-            let wrong = || CallError::Unresolved("the request has no form for the agent".into());
-            onward::request(head, opened, held).ok_or_else(wrong)
-        };
-        let mut call = exchange.call(target.clone(), request()?);
+        let wrong = || CallError::Unresolved("the request has no form for the agent".into());
+        let request = || onward::request(head, opened, held);
+        let mut call = exchange.call(target.clone(), request().ok_or_else(wrong)?);
         let addressed = call.pin.clone();
         let pinned = pin.is_some() && addressed.is_none();
         call.pin = addressed.or(pin);
         match upstreams.call(call).await {
-            Err(CallError::PinGone(_)) if pinned => upstreams.call(exchange.call(target, request()?)).await,
+            Err(CallError::PinGone(_)) if pinned => {
+                let request = request().ok_or_else(wrong)?;
+                upstreams.call(exchange.call(target, request)).await
+            }
             other => other,
         }
     }

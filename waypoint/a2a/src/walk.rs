@@ -60,10 +60,11 @@ fn walk<E: From<NotText>>(
             // 0.3 by HTTP+JSON names a task by its resource.
             Some("name" | "parent") => resource(value, visit)?,
             Some("task") => ids(value, Outer::Task, visit)?,
-            Some("tasks") => match value {
-                Value::Array(items) => items.iter_mut().try_for_each(|item| ids(item, Outer::Task, visit))?,
-                _ => {}
-            },
+            Some("tasks") => {
+                if let Value::Array(items) = value {
+                    items.iter_mut().try_for_each(|item| ids(item, Outer::Task, visit))?;
+                }
+            }
             Some(
                 "message"
                 | "request"
