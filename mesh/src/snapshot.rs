@@ -293,6 +293,11 @@ impl Snapshot {
         self.routes.iter().map(|(_, route)| route)
     }
 
+    /// Every agent backend, in no order.
+    pub fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.backends.iter().map(|(_, backend)| backend)
+    }
+
     /// An agent backend.
     pub fn backend(&self, name: &ObjectName) -> Option<&Arc<Backend>> {
         self.backends.get(name)

@@ -9,9 +9,12 @@ pub mod cors;
 pub mod headers;
 pub mod mirror;
 pub mod plan;
+pub mod quota;
 pub mod redirect;
+pub mod refused;
 pub mod rewrite;
 
 pub use broken::BrokenFilter;
 pub use mirror::Mirrors;
-pub use plan::{Plan, Surroundings};
+pub use plan::{Guests, Plan, Surroundings};
+pub use refused::Refused;

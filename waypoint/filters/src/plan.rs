@@ -20,7 +20,10 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Cors,
+    Authenticate,
     Authorize,
+    Guard,
+    Quota,
     RequestHeaders,
     Redirect,
     Rewrite,
@@ -29,12 +32,18 @@ enum Kind {
 }
 
 /// The order, as a request meets them; a response meets them from the end.
-const ORDER: [Kind; 7] = [
+const ORDER: [Kind; 10] = [
     // Before authorization: browsers send preflights without credentials. And outermost on the way back, so that a
     // refusal too can be read by the script that caused it.
     Kind::Cors,
+    // Before anything is said of what is here, to who must first say who he is.
+    Kind::Authenticate,
     // Before anything changes the request: it judges what the caller sent, and nothing is told to who may not ask.
     Kind::Authorize,
+    // What content may pass is told only to who may ask; and it looks at what the caller sent.
+    Kind::Guard,
+    // What is refused costs no allowance.
+    Kind::Quota,
     // Before the redirect and rewrite, which win over an edit of the same field.
     Kind::RequestHeaders,
     // It answers, so nothing after it matters.
@@ -64,6 +73,24 @@ pub struct Surroundings {
     pub mirrors: Mirrors,
     /// A random number, of this exchange.
     pub chance: u64,
+}
+
+/// Filters of one exchange that other crates made; this one puts them in their places.
+#[derive(Default)]
+pub struct Guests {
+    /// Refuses who must say who he is.
+    pub authenticate: Option<Box<dyn Filter>>,
+    /// Looks at content.
+    pub guard: Option<Box<dyn Filter>>,
+    /// Takes from allowances.
+    pub quota: Option<Box<dyn Filter>>,
+}
+
+impl std::fmt::Debug for Guests {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let guests = [&self.authenticate, &self.guard, &self.quota];
+        out.debug_list().entries(guests.into_iter().flatten().map(|filter| filter.name())).finish()
+    }
 }
 
 impl Plan {
@@ -96,9 +123,10 @@ impl Plan {
         self.redirect.is_some()
     }
 
-    /// The filters of one exchange: authorization, what these plans say (of the rule, then of the backend that was
+    /// The filters of one exchange: authorization, its guests, what these plans say (of the rule, then of the backend that was
     /// chosen), in the order above.
-    pub fn chain(plans: &[&Self], surroundings: &Surroundings, trail: Trail) -> Chain {
+    pub fn chain(plans: &[&Self], guests: Guests, surroundings: &Surroundings, trail: Trail) -> Chain {
+        let Guests { mut authenticate, mut guard, mut quota } = guests;
         let mut filters: Vec<Box<dyn Filter>> = Vec::with_capacity(4);
         for kind in ORDER {
             match kind {
@@ -106,7 +134,10 @@ impl Plan {
                     let rules = plans.iter().find_map(|plan| plan.cors.clone());
                     filters.extend(rules.map(|rules| Box::new(Cors::new(rules)) as Box<dyn Filter>));
                 }
+                Kind::Authenticate => filters.extend(authenticate.take()),
                 Kind::Authorize => filters.push(Box::new(Authorize)),
+                Kind::Guard => filters.extend(guard.take()),
+                Kind::Quota => filters.extend(quota.take()),
                 Kind::RequestHeaders => {
                     for edit in plans.iter().flat_map(|plan| &plan.request_headers) {
                         filters.push(Box::new(RequestHeaders(Arc::clone(edit))));

@@ -5,8 +5,8 @@
 use std::sync::{Arc, Mutex};
 
 use exchange::{
-    Backend, Body, BoxFuture, Call, CallError, Closing, Exchange, Judge, Place, Purpose, Register, Reply,
-    Request, Response, Step, Trail, Upstreams,
+    Ask, Backend, Body, BoxFuture, Call, CallError, Closing, Exceeded, Exchange, Judge, Known, Ledger, Place,
+    Purpose, Register, Reply, Request, Reservation, Response, Step, Trail, Upstreams, Used,
 };
 use filters::{BrokenFilter, Guests, Mirrors, Plan, Surroundings};
 use http_body_util::BodyExt;
@@ -26,6 +26,10 @@ impl Judge for Nobody {
         }
     }
 
+    fn authorizers(&self, _: &Place, _: &Facts) -> Vec<Arc<Authorizer>> {
+        Vec::new()
+    }
+
     fn generation(&self) -> u64 {
         0
     }
@@ -33,6 +37,38 @@ impl Judge for Nobody {
     fn changed(&self, _: u64) -> BoxFuture<'static, ()> {
         Box::pin(std::future::pending())
     }
+}
+
+impl Known for Nobody {
+    fn guards(&self, _: &[Place]) -> Vec<Arc<Guard>> {
+        Vec::new()
+    }
+
+    fn quotas(&self, _: &[Place]) -> Vec<Arc<Quota>> {
+        Vec::new()
+    }
+
+    fn catalogue(&self, _: &mesh::names::ObjectName) -> Option<Arc<Catalogue>> {
+        None
+    }
+
+    fn secret(&self, _: &mesh::names::ObjectName) -> Option<Arc<Secret>> {
+        None
+    }
+
+    fn issuer(&self, _: &str) -> Option<Arc<Issuer>> {
+        None
+    }
+}
+
+impl Ledger for Nobody {
+    fn reserve(&self, _: &Facts, _: &[Arc<Quota>], _: &Ask) -> Result<Box<dyn Reservation>, Exceeded> {
+        Ok(Box::new(Nobody))
+    }
+}
+
+impl Reservation for Nobody {
+    fn settle(self: Box<Self>, _: Used) {}
 }
 
 impl Register for Nobody {
@@ -88,6 +124,9 @@ fn exchange(uri: &str, prefix: Option<&str>, caller: Peer) -> Exchange {
         traffic: Traffic::default(),
         places: vec![Place::Service { service: "shop/web".parse().unwrap(), port: 80 }],
         judge: Arc::new(Nobody),
+        known: Arc::new(Nobody),
+        ledger: Arc::new(Nobody),
+        watches: None,
         register: Arc::new(Nobody),
         closing: Closing::default(),
         trail: Trail::default(),
@@ -235,7 +274,8 @@ async fn a_mirror_copies_its_share() {
         let kept = Arc::new(Kept::default());
         let plan = Plan::compile(&[RouteFilter::Mirror(mirror)]).unwrap();
         let mirrors = Mirrors::new(Arc::clone(&kept) as Arc<dyn Upstreams>);
-        let mut chain = Plan::chain(&[&plan], Guests::default(), &Surroundings { mirrors, chance }, Trail::default());
+        let mut chain =
+            Plan::chain(&[&plan], Guests::default(), &Surroundings { mirrors, chance }, Trail::default());
         let _ = chain.request(&mut exchange("/", None, known())).await;
         tokio::task::yield_now().await;
         tokio::task::yield_now().await;
