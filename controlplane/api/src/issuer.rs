@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    backend::upstream::PATH_PATTERN,
+    backend::upstream::{HEADER_PATTERN, NOT_OURS, PATH_PATTERN},
     bounded::{List, Text},
     refs::{NameText, ServiceRef},
     status::ConditionsStatus,
@@ -111,10 +111,10 @@ pub struct ApiKeys {
     /// The header that carries a key; `x-api-key` if left out; `authorization` is a bearer token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(
-        validation = Rule::new("!(self.lowerAscii() in ['connection', 'content-length', 'host', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'x-forwarded-client-cert', 'x-strait-origin', 'x-strait-denied'])")
+        validation = Rule::new(NOT_OURS)
             .message("this header is set by the proxy alone")
     )]
-    #[schemars(regex(pattern = r"^[-!#$%&'*+.^_`|~0-9A-Za-z]+$"))]
+    #[schemars(regex(pattern = HEADER_PATTERN))]
     pub header: Option<Text<256>>,
     /// The Secret. Proxies are told digests of the keys alone.
     pub secret_ref: NamespacedSecretRef,

@@ -45,6 +45,7 @@ impl Said {
             ("maxProperties", true),
             ("minLength", false),
             ("minItems", false),
+            ("minProperties", false),
         ] {
             if schema[bound].as_u64().is_some_and(|bound| if most { size > bound } else { size < bound }) {
                 fault(bound);
@@ -83,6 +84,14 @@ impl Said {
         for (index, item) in value.as_array().into_iter().flatten().enumerate() {
             self.schema(&schema["items"], item, &format!("{place}[{index}]"));
         }
+        // Of the keys of such a list, an API server finds one that stands there twice.
+        for key in schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten() {
+            let key = key.as_str().expect("a key is a text");
+            let values: Vec<&Value> = value.as_array().into_iter().flatten().map(|item| &item[key]).collect();
+            if values.iter().enumerate().any(|(index, value)| values[..index].contains(value)) {
+                self.faults.push(format!("{place}: {key} twice"));
+            }
+        }
         for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
             self.rule(rule["rule"].as_str().expect("a rule is a text"), value, place);
         }
@@ -108,7 +117,10 @@ impl Said {
 fn escaped(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
-            let rename = |name: &str| if name == "in" { "__in__".to_owned() } else { name.to_owned() };
+            let rename = |name: &str| match name {
+                "in" | "namespace" => format!("__{name}__"),
+                name => name.to_owned(),
+            };
             Value::Object(
                 fields.iter().map(|(name, value)| (rename(name), escaped(value))).collect::<Map<_, _>>(),
             )

@@ -1,18 +1,17 @@
 //! Checks of access policies.
 
 use api::{
-    access::{
-        AccessPolicySpec, AccessRule, Action, ArgumentTerm, ClusterAccessPolicySpec, HeaderTerm,
-        HttpOperation, McpOperation, Operation, PathMatch, Source, ToolTerm,
-    },
+    access::{AccessPolicySpec, AccessRule, Action, ClusterAccessPolicySpec, ExternalAuth, Source, User},
     gateway::GATEWAY_GROUP,
     object::GROUP,
     refs::{LabelOperator, LabelSelector, TargetRef},
 };
 
 use super::{
-    fault::{Fault, Within, each, not_yet, some, unique},
+    fault::{Fault, Within, each, some, unique},
+    operation::check_operation,
     text::{self, Compile},
+    upstream::{check_service_ref, check_wait},
 };
 
 /// What an access policy may target: group, kind, and whether it has parts that `sectionName` can name.
@@ -52,10 +51,18 @@ pub(super) fn check_policy(
             _ => Ok(()),
         }
     })?;
-    match spec.action {
-        Action::Allow | Action::Deny => {}
-        Action::ExternalAuth => {
-            return Err(Fault::not_built_yet("ExternalAuth").remedy("write Allow or Deny").within("action"));
+    match (spec.action, &spec.external_auth) {
+        (Action::Allow | Action::Deny, None) => {}
+        (Action::ExternalAuth, Some(auth)) => check_external_auth(auth).within("externalAuth")?,
+        (Action::ExternalAuth, None) => {
+            return Err(Fault::new(api::Reason::MissingField, "is missing")
+                .remedy("say whom action ExternalAuth asks: externalAuth: {grpc: {serviceRef: {name: authz, port: 9000}}}")
+                .within("externalAuth"));
+        }
+        (action, Some(_)) => {
+            return Err(Fault::conflict(format!("stands beside action {action:?}, which asks nobody"))
+                .remedy("write action: ExternalAuth, or take it out")
+                .within("externalAuth"));
         }
     }
     check_rules(&spec.rules, compile)
@@ -142,7 +149,7 @@ fn check_source(source: &Source) -> Result<(), Fault> {
                 .within("anyone"));
         }
     }
-    not_yet("user", source.user.as_ref(), "name workloads, for example by serviceAccounts")?;
+    some("user", source.user.as_ref(), check_user)?;
     each("serviceAccounts", &source.service_accounts, |account| text::service_account(account))?;
     each("namespaces", &source.namespaces, |namespace| text::label(namespace))?;
     some("trustDomain", source.trust_domain.as_deref(), text::trust_domain)?;
@@ -185,142 +192,47 @@ pub(super) fn check_selector(selector: &LabelSelector) -> Result<(), Fault> {
     })
 }
 
-fn check_operation(operation: &Operation) -> Result<(), Fault> {
-    let says_something = !operation.ports.is_empty()
-        || operation.http.is_some()
-        || operation.mcp.is_some()
-        || operation.a2a.is_some()
-        || operation.llm.is_some();
-    if !says_something {
-        return Err(
-            Fault::conflict("says nothing").remedy("say what is meant, or leave `to` out for everything")
-        );
-    }
-    not_yet("a2a", operation.a2a.as_ref(), "say it by http")?;
-    not_yet("llm", operation.llm.as_ref(), "say it by http")?;
-    each("ports", &operation.ports, |port| text::port(*port))?;
-    some("http", operation.http.as_ref(), check_http)?;
-    some("mcp", operation.mcp.as_ref(), check_mcp)
-}
-
-fn check_http(http: &HttpOperation) -> Result<(), Fault> {
-    if http.methods.is_empty() && http.paths.is_empty() && http.hosts.is_empty() && http.headers.is_empty() {
-        return Err(
-            Fault::conflict("says nothing").remedy("write at least one of methods, paths, hosts and headers")
-        );
-    }
-    each("methods", &http.methods, |method| {
-        match method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-')
-            && !method.starts_with('-')
-            && !method.ends_with('-')
-            && !method.contains("--")
-        {
-            true => Ok(()),
-            false => Err(Fault::invalid(format!("{method:?} is not a method")).remedy("for example GET")),
-        }
-    })?;
-    each("paths", &http.paths, check_path)?;
-    each("hosts", &http.hosts, |host| text::host_pattern(host))?;
-    each("headers", &http.headers, check_header)
-}
-
-/// Exactly one of three that exclude each other.
-fn exactly_one(fields: [(&str, bool); 3]) -> Result<(), Fault> {
-    match fields.iter().filter(|(_, written)| *written).count() {
-        1 => Ok(()),
-        count => {
-            let names = fields.map(|(name, _)| name).join(", ");
-            let what = if count == 0 { "none" } else { "several" };
-            Err(Fault::conflict(format!("has {what} of {names}")).remedy("write exactly one of them"))
+fn check_user(user: &User) -> Result<(), Fault> {
+    text::dns_name(&user.issuer).within("issuer")?;
+    for name in user.claims.keys() {
+        // Dots lead into objects; between two of them a name is missing.
+        if name.split('.').any(str::is_empty) {
+            return Err(Fault::invalid(format!("{name:?} is not the name of a claim"))
+                .remedy("for example groups, or realm.roles for what stands inside another claim")
+                .within(name)
+                .within("claims"));
         }
     }
-}
-
-fn check_path(path: &PathMatch) -> Result<(), Fault> {
-    exactly_one([
-        ("exact", path.exact.is_some()),
-        ("prefix", path.prefix.is_some()),
-        ("pattern", path.pattern.is_some()),
-    ])?;
-    some("exact", path.exact.as_deref(), text::absolute_path)?;
-    some("prefix", path.prefix.as_deref(), text::absolute_path)?;
-    some("pattern", path.pattern.as_deref(), text::pattern)
-}
-
-fn check_header(header: &HeaderTerm) -> Result<(), Fault> {
-    text::header_name(&header.name).within("name")?;
-    exactly_one([
-        ("exact", header.exact.is_some()),
-        ("prefix", header.prefix.is_some()),
-        ("pattern", header.pattern.is_some()),
-    ])?;
-    some("pattern", header.pattern.as_deref(), text::pattern)
-}
-
-fn check_mcp(mcp: &McpOperation) -> Result<(), Fault> {
-    if mcp.tools.is_empty() && mcp.prompts.is_empty() && mcp.resources.is_empty() && mcp.methods.is_empty() {
-        return Err(Fault::conflict("says nothing")
-            .remedy("write at least one of tools, prompts, resources and methods"));
-    }
-    each("tools", &mcp.tools, check_tool)?;
-    each("prompts", &mcp.prompts, |prompt| each("names", &prompt.names, |name| text::star_at_end(name)))?;
-    each("resources", &mcp.resources, |resource| each("uris", &resource.uris, |uri| text::star_at_end(uri)))?;
-    each("methods", &mcp.methods, |method| {
-        let mut parts = method.split('/');
-        let letters = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphabetic());
-        let rest = |part: &str| {
-            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_')
-        };
-        match parts.next().is_some_and(letters) && parts.all(rest) {
-            true => Ok(()),
-            false => {
-                Err(Fault::invalid(format!("{method:?} is not a method")).remedy("for example tools/call"))
-            }
+    each("scopes", &user.scopes, |scope| match scope.contains(char::is_whitespace) {
+        false => Ok(()),
+        true => {
+            Err(Fault::invalid(format!("{scope:?} has blanks"))
+                .remedy("write each scope as an item of its own"))
         }
     })
 }
 
-fn check_tool(tool: &ToolTerm) -> Result<(), Fault> {
-    not_yet("access", tool.access.as_ref(), "name the tools")?;
-    if tool.names.is_empty() {
-        return Err(Fault::new(api::Reason::MissingField, "is missing")
-            .remedy("name the tools; `*` is every tool")
-            .within("names"));
-    }
-    each("names", &tool.names, |name| text::star_at_end(name))?;
-    each("arguments", &tool.arguments, check_argument)
-}
+/// Bytes of a request's body that an authorizer can be told.
+const BODY_BYTES_MAX: u32 = api::access::EXTERNAL_BODY_MAX;
 
-fn check_argument(argument: &ArgumentTerm) -> Result<(), Fault> {
-    text::json_pointer(&argument.path).within("path")?;
-    let tests = !argument.one_of.is_empty()
-        || argument.prefix.is_some()
-        || argument.pattern.is_some()
-        || argument.min.is_some()
-        || argument.max.is_some();
-    match (tests, argument.absent) {
-        (true, None) | (false, Some(true)) => {}
-        (false, None) => {
-            return Err(Fault::conflict("says nothing")
-                .remedy("write at least one of in, prefix, pattern, min, max and absent"));
-        }
-        (true, Some(_)) => {
-            return Err(Fault::conflict("absent stands beside others")
-                .remedy("an argument that is absent has no value: take one of them out")
-                .within("absent"));
-        }
-        (false, Some(false)) => {
-            return Err(Fault::invalid("is false")
-                .remedy("write true, or say what the value is")
-                .within("absent"));
-        }
+fn check_external_auth(auth: &ExternalAuth) -> Result<(), Fault> {
+    if auth.grpc.is_some() == auth.http.is_some() {
+        let what = if auth.grpc.is_some() { "both" } else { "neither" };
+        return Err(
+            Fault::conflict(format!("has {what} of grpc and http")).remedy("write exactly one of them")
+        );
     }
-    some("pattern", argument.pattern.as_deref(), text::pattern)?;
-    let number = |number: &Option<serde_json::Number>| number.as_ref().and_then(serde_json::Number::as_f64);
-    match (number(&argument.min), number(&argument.max)) {
-        (Some(min), Some(max)) if min > max => {
-            Err(Fault::conflict(format!("min {min} is greater than max {max}")).within("min"))
-        }
-        _ => Ok(()),
-    }
+    some("grpc", auth.grpc.as_ref(), |grpc| check_service_ref(&grpc.service_ref).within("serviceRef"))?;
+    some("http", auth.http.as_ref(), |http| {
+        check_service_ref(&http.service_ref).within("serviceRef")?;
+        some("path", http.path.as_deref(), text::path)?;
+        each("upstreamHeaders", &http.upstream_headers, |header| text::header_of_others(header))
+    })?;
+    each("headers", &auth.headers, |header| text::header_name(header))?;
+    some("timeout", auth.timeout.as_ref(), check_wait)?;
+    some("bodyBytes", auth.body_bytes.as_ref(), |bytes| match *bytes <= BODY_BYTES_MAX {
+        true => Ok(()),
+        false => Err(Fault::invalid(format!("is {bytes}"))
+            .remedy(format!("at most {BODY_BYTES_MAX} bytes of a body are told"))),
+    })
 }

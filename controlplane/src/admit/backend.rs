@@ -1,10 +1,11 @@
 //! Checks of `AgentBackend`.
 
-use api::backend::{AgentBackendSpec, McpBackend, McpServer};
+use api::backend::{A2aBackend, AgentBackendSpec, LlmBackend, LlmEndpoint, LlmProvider, McpBackend};
 
 use super::{
     fault::{Fault, Within, each, not_yet, some, unique},
     text,
+    upstream::{check_auth, check_upstream},
 };
 
 /// Names below these are Services' own.
@@ -37,37 +38,74 @@ pub(super) fn check(spec: &AgentBackendSpec) -> Result<(), Fault> {
             Fault::conflict(format!("has {what} of mcp, a2a, llm, host")).remedy("write exactly one of them")
         );
     }
-    not_yet("a2a", spec.a2a.as_ref(), "only mcp is")?;
-    not_yet("llm", spec.llm.as_ref(), "only mcp is")?;
-    not_yet("host", spec.host.as_ref(), "only mcp is")?;
     not_yet("allowDirect", spec.allow_direct.as_ref(), "take it out")?;
-    some("mcp", spec.mcp.as_ref(), check_mcp)
+    some("catalogRef", spec.catalog_ref.as_ref(), |catalog| text::dns_name(&catalog.name).within("name"))?;
+    if spec.catalog_ref.is_some() && spec.mcp.is_none() {
+        return Err(Fault::conflict("stands there without mcp, and only MCP has tools")
+            .remedy("take it out")
+            .within("catalogRef"));
+    }
+    some("mcp", spec.mcp.as_ref(), check_mcp)?;
+    some("a2a", spec.a2a.as_ref(), check_a2a)?;
+    some("llm", spec.llm.as_ref(), check_llm)?;
+    some("host", spec.host.as_ref(), |host| {
+        check_upstream(&host.upstream())?;
+        check_auth(host.auth.as_ref(), &host.upstream())
+    })
 }
 
 fn check_mcp(mcp: &McpBackend) -> Result<(), Fault> {
     unique("servers", &mcp.servers, |server| Some(server.name.as_str()), "server")?;
-    if mcp.servers.len() > 1 {
-        return Err(Fault::not_built_yet("several servers in one backend")
-            .remedy("give each an AgentBackend of its own")
-            .within("servers"));
-    }
-    each("servers", &mcp.servers, check_server)
+    each("servers", &mcp.servers, |server| {
+        text::label(&server.name).within("name")?;
+        check_upstream(&server.upstream())?;
+        check_auth(server.auth.as_ref(), &server.upstream())?;
+        some("path", server.path.as_deref(), text::path)
+    })
 }
 
-fn check_server(server: &McpServer) -> Result<(), Fault> {
-    text::label(&server.name).within("name")?;
-    if server.service_ref.is_some() == server.host.is_some() {
-        let what = if server.host.is_some() { "both" } else { "neither" };
-        return Err(Fault::conflict(format!("has {what} of serviceRef and host")).remedy("write serviceRef"));
+fn check_a2a(a2a: &A2aBackend) -> Result<(), Fault> {
+    check_upstream(&a2a.upstream())?;
+    some("skillSource", a2a.skill_source.as_ref(), |source| {
+        text::json_pointer(&source.pointer).within("pointer")
+    })
+}
+
+fn check_llm(llm: &LlmBackend) -> Result<(), Fault> {
+    // One list of all, since a name counts in the whole backend; each knows where it stands.
+    let mut seen: Vec<&str> = Vec::new();
+    for (at, group) in llm.groups.iter().enumerate() {
+        for (index, provider) in group.providers.iter().enumerate() {
+            if seen.contains(&provider.name.as_str()) {
+                return Err(Fault::conflict(format!("provider {} stands there twice", provider.name))
+                    .remedy("give each a name of its own, also in different groups")
+                    .within("name")
+                    .item(index)
+                    .within("providers")
+                    .item(at)
+                    .within("groups"));
+            }
+            seen.push(provider.name.as_str());
+        }
     }
-    not_yet("host", server.host.as_ref(), "write serviceRef")?;
-    not_yet("port", server.port.as_ref(), "the port of a Service stands in serviceRef")?;
-    not_yet("tls", server.tls.as_ref(), "the mesh encrypts the way to a Service by itself")?;
-    not_yet("auth", server.auth.as_ref(), "take it out")?;
-    some("serviceRef", server.service_ref.as_ref(), |service| {
-        text::label(&service.name).within("name")?;
-        some("namespace", service.namespace.as_deref(), text::label)?;
-        text::port(service.port).within("port")
-    })?;
-    some("path", server.path.as_deref(), text::absolute_path)
+    each("groups", &llm.groups, |group| each("providers", &group.providers, check_provider))
+}
+
+fn check_provider(provider: &LlmProvider) -> Result<(), Fault> {
+    text::label(&provider.name).within("name")?;
+    if provider.openai.is_some() == provider.anthropic.is_some() {
+        let what = if provider.openai.is_some() { "both" } else { "neither" };
+        return Err(Fault::conflict(format!("has {what} of openai and anthropic"))
+            .remedy("write the one whose API it speaks"));
+    }
+    let check_endpoint = |endpoint: &LlmEndpoint| {
+        check_upstream(&endpoint.upstream())?;
+        some("pathPrefix", endpoint.path_prefix.as_deref(), text::path)
+    };
+    some("openai", provider.openai.as_ref(), check_endpoint)?;
+    some("anthropic", provider.anthropic.as_ref(), check_endpoint)?;
+    match provider.endpoint() {
+        Some((_, endpoint)) => check_auth(provider.auth.as_ref(), &endpoint.upstream()),
+        None => Ok(()),
+    }
 }

@@ -2,7 +2,7 @@
 
 use api::gateway::{
     CLASS_EAST_WEST, CLASS_GATEWAY, CLASS_WAYPOINT, FromNamespaces, GATEWAY_GROUP, GatewayClassSpec,
-    GatewayListener, GatewaySpec, ReferenceGrantSpec,
+    GatewayListener, GatewaySpec, ListenerTls, ReferenceGrantSpec, TlsMode,
 };
 
 use super::{
@@ -37,6 +37,12 @@ pub(super) fn check(spec: &GatewaySpec) -> Result<(), Fault> {
         return Ok(());
     }
     each("listeners", &spec.listeners, |listener| check_listener(listener, class))?;
+    // As the CRD of Gateway API has it; what else two listeners of one port can dispute is said in their statuses.
+    let place = |listener: &GatewayListener| {
+        let hostname = listener.hostname.as_deref().unwrap_or("any host");
+        Some(format!("for {hostname} on port {} by {}", listener.port, &*listener.protocol))
+    };
+    unique("listeners", &spec.listeners, place, "a listener")?;
     not_yet("allowedListeners", spec.allowed_listeners.as_ref(), "take it out")?;
     not_yet("tls", spec.tls.as_ref(), "take it out")?;
     not_yet("defaultScope", spec.default_scope.as_ref(), "take it out")?;
@@ -67,15 +73,15 @@ fn check_listener(listener: &GatewayListener, class: &str) -> Result<(), Fault> 
     some("hostname", listener.hostname.as_deref(), text::host_pattern)?;
     let protocol = &*listener.protocol;
     match (class, protocol) {
-        (CLASS_GATEWAY, "HTTP") | (CLASS_WAYPOINT | CLASS_EAST_WEST, HBONE | HBONE_ISTIO) => {}
-        (CLASS_GATEWAY, "HTTPS" | "TLS" | "TCP" | "UDP") => {
+        (CLASS_GATEWAY, "HTTP" | "HTTPS") | (CLASS_WAYPOINT | CLASS_EAST_WEST, HBONE | HBONE_ISTIO) => {}
+        (CLASS_GATEWAY, "TLS" | "TCP" | "UDP") => {
             return Err(Fault::not_built_yet(&format!("a listener of {protocol}"))
-                .remedy("write HTTP")
+                .remedy("write HTTP or HTTPS")
                 .within("protocol"));
         }
         (CLASS_GATEWAY, _) => {
             return Err(Fault::invalid(format!("{protocol:?} is not spoken by class {class}"))
-                .remedy("write HTTP")
+                .remedy("write HTTP or HTTPS")
                 .within("protocol"));
         }
         _ => {
@@ -84,7 +90,20 @@ fn check_listener(listener: &GatewayListener, class: &str) -> Result<(), Fault> 
                 .within("protocol"));
         }
     }
-    not_yet("tls", listener.tls.as_ref(), "take it out")?;
+    match (protocol, &listener.tls) {
+        ("HTTPS", Some(tls)) => check_tls(tls).within("tls")?,
+        ("HTTPS", None) => {
+            return Err(Fault::new(api::Reason::MissingField, "is missing")
+                .remedy("name a Secret with the certificate: tls: {certificateRefs: [{name: edge}]}")
+                .within("tls"));
+        }
+        (_, Some(_)) => {
+            return Err(Fault::conflict(format!("stands at a listener of {protocol}"))
+                .remedy("write protocol: HTTPS, or take it out")
+                .within("tls"));
+        }
+        (_, None) => {}
+    }
     some("allowedRoutes", listener.allowed_routes.as_ref(), |allowed| {
         some("namespaces", allowed.namespaces.as_ref(), |namespaces| {
             match (namespaces.from, &namespaces.selector) {
@@ -105,6 +124,28 @@ fn check_listener(listener: &GatewayListener, class: &str) -> Result<(), Fault> 
             }
             _ => Err(Fault::invalid(format!("{:?} is not a kind of route", kind.kind)).within("kind")),
         })
+    })
+}
+
+fn check_tls(tls: &ListenerTls) -> Result<(), Fault> {
+    if tls.mode == TlsMode::Passthrough {
+        return Err(Fault::not_built_yet("Passthrough").remedy("write Terminate").within("mode"));
+    }
+    if let Some(option) = tls.options.keys().next() {
+        return Err(Fault::new(api::Reason::UnknownField, "unknown option")
+            .remedy("take it out: there are none of ours")
+            .within(option)
+            .within("options"));
+    }
+    if tls.certificate_refs.is_empty() {
+        return Err(Fault::new(api::Reason::MissingField, "is missing")
+            .remedy("name a Secret with the certificate: certificateRefs: [{name: edge}]")
+            .within("certificateRefs"));
+    }
+    // A reference to another kind is a status (`InvalidCertificateRef`), as Gateway API has it, not a refusal.
+    each("certificateRefs", &tls.certificate_refs, |secret| {
+        text::dns_name(&secret.name).within("name")?;
+        some("namespace", secret.namespace.as_deref(), text::label)
     })
 }
 

@@ -231,32 +231,10 @@ fn check_modifier(modifier: &HeaderModifier) -> Result<(), Fault> {
     each("remove", &modifier.remove, |name| changeable(name))
 }
 
-/// Headers that carry an identity are set by us alone (invariant 4), and those of the hop belong to it.
-const NOT_CHANGEABLE: &[&str] = &[
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "x-forwarded-client-cert",
-    "x-strait-origin",
-    "x-strait-denied",
-];
-
 fn changeable(name: &str) -> Result<(), Fault> {
-    text::header_name(name)?;
-    match NOT_CHANGEABLE.iter().find(|fixed| name.eq_ignore_ascii_case(fixed)) {
-        None => Ok(()),
-        Some(&"host") => {
-            Err(Fault::invalid("the host is not changed as a header").remedy("use a URLRewrite filter"))
-        }
-        Some(fixed) => {
-            Err(Fault::invalid(format!("{fixed} is set by the proxy alone")).remedy("take it out"))
-        }
+    match name.eq_ignore_ascii_case("host") {
+        true => Err(Fault::invalid("the host is not changed as a header").remedy("use a URLRewrite filter")),
+        false => text::header_of_others(name),
     }
 }
 

@@ -13,18 +13,13 @@ use super::{
 };
 
 /// What a port may say that it speaks, of ours.
-const SPOKEN: &[&str] = &["strait.dev/mcp"];
-/// What it will be able to say.
-const SPOKEN_LATER: &[&str] = &["strait.dev/a2a", "strait.dev/llm"];
+const SPOKEN: &[&str] = &["strait.dev/mcp", "strait.dev/a2a", "strait.dev/llm"];
 
 /// What a port speaks: names of ours are known, those of others are theirs.
 pub(super) fn app_protocol(text: &str) -> Result<(), Fault> {
-    if SPOKEN_LATER.contains(&text) {
-        return Err(Fault::not_built_yet(text).remedy("write http until it is"));
-    }
     match text.starts_with("strait.dev/") && !SPOKEN.contains(&text) {
         true => Err(Fault::invalid(format!("{text:?} is not spoken here"))
-            .remedy(format!("write {}", SPOKEN.join(", ")))),
+            .remedy(format!("write one of {}", SPOKEN.join(", ")))),
         false => Ok(()),
     }
 }
@@ -138,6 +133,24 @@ pub(super) fn check_secret(secret: &Secret) -> Result<(), Fault> {
         if base64::engine::general_purpose::STANDARD.decode(value).is_err() {
             return Err(Fault::conflict("is not base64")
                 .remedy("write the value in base64, or put it into stringData as it is")
+                .within(key)
+                .within("data"));
+        }
+    }
+    check_tls_secret(secret)
+}
+
+/// What an API server demands of a Secret of this type.
+const TLS_SECRET: &str = "kubernetes.io/tls";
+
+fn check_tls_secret(secret: &Secret) -> Result<(), Fault> {
+    if secret.kind_of_secret.as_deref() != Some(TLS_SECRET) {
+        return Ok(());
+    }
+    for key in ["tls.crt", "tls.key"] {
+        if !secret.data.contains_key(key) && !secret.string_data.contains_key(key) {
+            return Err(Fault::new(api::Reason::MissingField, "is missing")
+                .remedy(format!("a Secret of type {TLS_SECRET} has tls.crt and tls.key, in PEM"))
                 .within(key)
                 .within("data"));
         }

@@ -132,7 +132,7 @@ fn check_annotation(key: &str) -> Result<(), Fault> {
 }
 
 /// `name` or `prefix/name`, as Kubernetes has them.
-fn check_key(key: &str) -> Result<(), Fault> {
+pub(super) fn check_key(key: &str) -> Result<(), Fault> {
     let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
     let legal = prefix.is_none_or(text::is_dns_name) && !name.is_empty() && is_label_value(name);
     match legal {

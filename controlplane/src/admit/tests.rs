@@ -125,8 +125,19 @@ fn a_refusal_names_file_line_object_field_and_remedy() {
          mean kind: AccessPolicy of apiVersion: strait.dev/v1alpha1?",
     );
     reads(
-        "apiVersion: strait.dev/v1alpha1\nkind: QuotaPolicy\nmetadata: {name: a}\n",
-        "a.yaml:2: kind: QuotaPolicy is not built yet; take the object out",
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: GRPCRoute\nmetadata: {name: a}\n",
+        "a.yaml:2: kind: GRPCRoute is not built yet; take the object out",
+    );
+    reads(
+        "apiVersion: strait.dev/v1alpha1\nkind: QuotaPolicy\nmetadata: {name: a}\nspec:\n  targetRefs: [{kind: Service, \
+         name: web}]\n  limits:\n  - name: day\n    per: Identity\n    window: 25h\n    tokens: 5000\n",
+        "a.yaml:9: QuotaPolicy default/a: spec.limits[0].window: 25h is not a window; write 1s to 24h",
+    );
+    reads(
+        "apiVersion: strait.dev/v1alpha1\nkind: GuardPolicy\nmetadata: {name: a}\nspec:\n  targetRefs: [{kind: Service, \
+         name: web}]\n  patterns: [{name: mail, type: Emial}]\n",
+        "a.yaml:6: GuardPolicy default/a: spec.patterns[0].type: is \"Emial\", where one of Email, CreditCard, UsSsn, \
+         PhoneNumber, Iban, IpAddress, Secret, Regex is needed; did you mean Email?",
     );
 }
 

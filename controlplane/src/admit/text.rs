@@ -131,6 +131,41 @@ pub(super) fn absolute_path(text: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+/// A path of a URL that we send: no query, no fragment, no blanks.
+pub(super) fn path(text: &str) -> Result<(), Fault> {
+    absolute_path(text)?;
+    match text.contains(|letter: char| letter == '?' || letter == '#' || letter.is_whitespace()) {
+        false => Ok(()),
+        true => Err(Fault::invalid(format!("{text:?} is not a path"))
+            .remedy("a path has no query, no fragment and no blanks: /mcp")),
+    }
+}
+
+/// A URL without query and fragment, for people and programs outside.
+pub(super) fn web_url(text: &str) -> Result<(), Fault> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let legal = rest.is_some_and(|rest| {
+        let authority = rest.split('/').next().unwrap_or_default();
+        !authority.is_empty()
+            && !rest.contains(|letter: char| letter == '?' || letter == '#' || letter.is_whitespace())
+    });
+    match legal {
+        true => Ok(()),
+        false => Err(Fault::invalid(format!("{text:?} is not a URL"))
+            .remedy("for example https://tools.example.com/mcp, without query or fragment")),
+    }
+}
+
+/// A host that we connect to: a DNS name, or an IPv4 address.
+pub(super) fn host(text: &str) -> Result<(), Fault> {
+    match is_dns_name(text) {
+        true => Ok(()),
+        false => Err(Fault::invalid(format!("{text:?} is not a host")).remedy(
+            "write a lower case DNS name or an IPv4 address, without scheme, port or path: mcp.example.com",
+        )),
+    }
+}
+
 /// A regular expression over a whole text: RE2's syntax, bounded in size, without state that can explode.
 pub(super) fn pattern(text: &str) -> Result<(), Fault> {
     let whole = format!("^(?:{text})$");
@@ -200,6 +235,33 @@ pub(super) fn header_name(text: &str) -> Result<(), Fault> {
         true => Ok(()),
         false => {
             Err(Fault::invalid(format!("{text:?} is not the name of a header")).remedy("for example x-team"))
+        }
+    }
+}
+
+/// Headers that carry an identity are set by us alone (invariant 4), and those of the hop belong to it.
+const OURS: &[&str] = &[
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-forwarded-client-cert",
+    "x-strait-origin",
+    "x-strait-denied",
+];
+
+/// The name of a header that somebody else than the proxy may set.
+pub(super) fn header_of_others(name: &str) -> Result<(), Fault> {
+    header_name(name)?;
+    match OURS.iter().find(|fixed| name.eq_ignore_ascii_case(fixed)) {
+        None => Ok(()),
+        Some(fixed) => {
+            Err(Fault::invalid(format!("{fixed} is set by the proxy alone")).remedy("take it out"))
         }
     }
 }
@@ -287,6 +349,18 @@ mod tests {
             &["a", ".*", "(a|b)+", "a|b", "[0-9]{1,3}"],
             &["(", "a)(b", "(?=a)", r"(a)\1", "*", "(a{1000}){1000}", r"[\w]{1,100000}"],
         );
+    }
+
+    #[test]
+    fn hosts_paths_and_urls_are_each_without_the_rest() {
+        check(host, &["a", "a.b", "127.0.0.1"], &["", "a:80", "https://a", "a/b", "A.b", "::1", "*.a"]);
+        check(path, &["/", "/a/b", "/a%20b"], &["", "a", "/a?b", "/a#b", "/a b"]);
+        check(
+            web_url,
+            &["https://a", "http://127.0.0.1:80/x", "https://a/b/"],
+            &["", "a", "ftp://a", "https://", "https:///a", "https://a?b", "https://a#b", "https://a b"],
+        );
+        check(header_of_others, &["x-api-key", "Authorization"], &["Host", "X-Strait-Origin", "te", "a b"]);
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use api::{
     gateway::GATEWAY_GROUP,
     object::GROUP,
-    traffic::{MeshTrafficPolicySpec, Retries},
+    traffic::{Authentication, MeshTrafficPolicySpec, Retries},
 };
 
 use super::{
     access::check_target,
-    fault::{Fault, each, some},
+    fault::{Fault, each, some, unique},
+    text,
 };
 
 const TARGETS: &[(&str, &str, bool)] = &[
@@ -23,10 +24,15 @@ const ATTEMPTS_MAX: u8 = 10;
 
 pub(super) fn check(spec: &MeshTrafficPolicySpec) -> Result<(), Fault> {
     each("targetRefs", &spec.target_refs, |target| check_target(target, TARGETS, ""))?;
-    if spec.timeouts.is_none() && spec.retries.is_none() && spec.balancing.is_none() {
-        return Err(
-            Fault::conflict("says nothing").remedy("write at least one of timeouts, retries and balancing")
-        );
+    let says = [
+        spec.timeouts.is_some(),
+        spec.retries.is_some(),
+        spec.balancing.is_some(),
+        spec.authentication.is_some(),
+    ];
+    if !says.contains(&true) {
+        return Err(Fault::conflict("says nothing")
+            .remedy("write at least one of timeouts, retries, balancing and authentication"));
     }
     some("timeouts", spec.timeouts.as_ref(), |timeouts| {
         let waits = [timeouts.connect, timeouts.request, timeouts.backend_request, timeouts.idle];
@@ -44,7 +50,14 @@ pub(super) fn check(spec: &MeshTrafficPolicySpec) -> Result<(), Fault> {
                 Err(Fault::conflict("says nothing").remedy("write at least one of algorithm and locality"))
             }
         }
-    })
+    })?;
+    some("authentication", spec.authentication.as_ref(), check_authentication)
+}
+
+fn check_authentication(authentication: &Authentication) -> Result<(), Fault> {
+    unique("issuers", &authentication.issuers, |issuer| Some(issuer.as_str()), "issuer")?;
+    each("issuers", &authentication.issuers, |issuer| text::dns_name(issuer))?;
+    some("resource", authentication.resource.as_deref(), text::web_url)
 }
 
 fn check_retries(retries: &Retries) -> Result<(), Fault> {

@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    backend::upstream::PATH_PATTERN,
+    backend::upstream::{HEADER_PATTERN, PATH_PATTERN},
     bounded::{List, Text},
     period::Period,
     refs::ServiceRef,
@@ -30,10 +30,10 @@ pub struct ExternalAuth {
     /// It is sent the head of each request, and says yes by 200.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpAuth>,
-    /// Headers of the request that it is told, in lower case. Left out: by gRPC all, by HTTP none but the host,
+    /// Headers of the request that it is told. Left out: by gRPC all, by HTTP none but the host,
     /// the method and `authorization`.
     #[serde(default, skip_serializing_if = "List::is_empty")]
-    #[schemars(inner(regex(pattern = r"^[-!#$%&'*+.^_`|~0-9a-z]+$")))]
+    #[schemars(inner(regex(pattern = HEADER_PATTERN)))]
     pub headers: List<Text<256>, 64>,
     /// How long its answer may take, 1ms to 60s; 1s if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,9 +84,13 @@ pub struct HttpAuth {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = PATH_PATTERN))]
     pub path: Option<Text<1024>>,
-    /// Headers of its answer that go on to the backend, in lower case.
+    /// Headers of its answer that go on to the backend.
     #[serde(default, skip_serializing_if = "List::is_empty")]
-    #[schemars(inner(regex(pattern = r"^[-!#$%&'*+.^_`|~0-9a-z]+$")))]
+    #[schemars(inner(regex(pattern = HEADER_PATTERN)))]
+    #[x_kube(
+        validation = Rule::new("self.all(h, !h.matches('(?i)^(connection|content-length|host|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade|x-forwarded-client-cert|x-strait-origin|x-strait-denied)$'))")
+            .message("such a header is set by the proxy alone")
+    )]
     pub upstream_headers: List<Text<256>, 64>,
 }
 

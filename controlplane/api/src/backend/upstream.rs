@@ -33,6 +33,11 @@ pub(crate) const PLAIN_OR_TLS: &str = "!has(self.plaintext) || !has(self.tls)";
 /// A key is not shown to everybody on a public way.
 pub(crate) const NO_KEY_IN_PUBLIC: &str = "!has(self.auth) || !has(self.plaintext) || has(self.private)";
 
+/// A header's name; upper and lower case are the same.
+pub(crate) const HEADER_PATTERN: &str = r"^[-!#$%&'*+.^_`|~0-9A-Za-z]+$";
+/// The proxy alone sets headers of the hop, and those that carry an identity.
+pub(crate) const NOT_OURS: &str = "!self.matches('(?i)^(connection|content-length|host|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade|x-forwarded-client-cert|x-strait-origin|x-strait-denied)$')";
+
 /// The fields by which an object says where something is, as written.
 #[derive(Debug, Clone, Copy)]
 pub struct Upstream<'a> {
@@ -146,10 +151,10 @@ pub struct BackendAuth {
     /// The header of `Header`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(
-        validation = Rule::new("!(self.lowerAscii() in ['connection', 'content-length', 'host', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'x-forwarded-client-cert', 'x-strait-origin', 'x-strait-denied'])")
+        validation = Rule::new(NOT_OURS)
             .message("this header is set by the proxy alone")
     )]
-    #[schemars(regex(pattern = r"^[-!#$%&'*+.^_`|~0-9A-Za-z]+$"))]
+    #[schemars(regex(pattern = HEADER_PATTERN))]
     pub header: Option<Text<256>>,
 }
 
