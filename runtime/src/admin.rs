@@ -3,7 +3,8 @@
 //! It is handed accepted connections and speaks HTTP/1.1 on them; where it listens, and that the place is not
 //! reachable by others, is the program's care. Pages beyond readiness and metrics answer only to requests that
 //! name the place by address, and changes need a content type that no web page can send unasked, so a browser on
-//! the machine cannot be used against it.
+//! the machine cannot be used against it. Where a token is set, changes need it too, so that nobody else on the
+//! machine makes them.
 
 mod query;
 
@@ -14,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::{
@@ -36,11 +37,13 @@ pub const CONNECTIONS_MAX: usize = 64;
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a page may take to be made.
 pub const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest body of a request that changes something, in bytes.
+pub const BODY_BYTES_MAX: usize = 4 << 20;
 /// Longest request head, in bytes.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 type PageFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
-type Page = Arc<dyn Fn(Query) -> PageFuture + Send + Sync>;
+type Page = Arc<dyn Fn(Query, Bytes) -> PageFuture + Send + Sync>;
 
 /// What a page answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +91,7 @@ struct Route {
 /// The pages of one listening place. Made once, then shared.
 pub struct Admin {
     routes: BTreeMap<String, Vec<Route>>,
+    token: Option<Arc<str>>,
     connections: Semaphore,
 }
 
@@ -106,7 +110,13 @@ impl Default for Admin {
 impl Admin {
     /// No page but `/`, which lists the others.
     pub fn new() -> Self {
-        Self { routes: BTreeMap::new(), connections: Semaphore::new(CONNECTIONS_MAX) }
+        Self { routes: BTreeMap::new(), token: None, connections: Semaphore::new(CONNECTIONS_MAX) }
+    }
+
+    /// Demands this bearer token of whoever changes something.
+    #[must_use]
+    pub fn guarded(self, token: Arc<str>) -> Self {
+        Self { token: Some(token), ..self }
     }
 
     /// Adds a page that only shows.
@@ -131,7 +141,7 @@ impl Admin {
     where
         F: Future<Output = Answer> + Send + 'static,
     {
-        self.route(Method::GET, path, help, false, page)
+        self.route(Method::GET, path, help, false, move |query, _| page(query))
     }
 
     /// Adds a page that changes something: `POST` with `content-type: application/json`.
@@ -141,6 +151,20 @@ impl Admin {
         path: &str,
         help: &'static str,
         page: impl Fn(Query) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        self.route(Method::POST, path, help, false, move |query, _| page(query))
+    }
+
+    /// As [`Admin::action`], with the body of the request, of at most [`BODY_BYTES_MAX`].
+    #[must_use]
+    pub fn action_on<F>(
+        self,
+        path: &str,
+        help: &'static str,
+        page: impl Fn(Query, Bytes) -> F + Send + Sync + 'static,
     ) -> Self
     where
         F: Future<Output = Answer> + Send + 'static,
@@ -156,7 +180,7 @@ impl Admin {
             "/healthz/ready",
             "200 if ready, else 503 and what is pending",
             true,
-            move |_| {
+            move |_, _| {
                 let report = readiness.report();
                 let status = if report.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
                 std::future::ready(Answer::status(status, report.to_string()))
@@ -167,7 +191,7 @@ impl Admin {
     /// Adds `GET /metrics`.
     #[must_use]
     pub fn metrics(self, metrics: Metrics) -> Self {
-        self.route(Method::GET, "/metrics", "OpenMetrics text", true, move |_| {
+        self.route(Method::GET, "/metrics", "OpenMetrics text", true, move |_, _| {
             let body = metrics.encode().into();
             std::future::ready(Answer { status: StatusCode::OK, content_type: metrics::CONTENT_TYPE, body })
         })
@@ -189,12 +213,12 @@ impl Admin {
         path: &str,
         help: &'static str,
         anywhere: bool,
-        page: impl Fn(Query) -> F + Send + Sync + 'static,
+        page: impl Fn(Query, Bytes) -> F + Send + Sync + 'static,
     ) -> Self
     where
         F: Future<Output = Answer> + Send + 'static,
     {
-        let page: Page = Arc::new(move |query| page(query).boxed());
+        let page: Page = Arc::new(move |query, body| page(query, body).boxed());
         let routes = self.routes.entry(path.to_owned()).or_default();
         // The last one named wins, so that a program can replace a page.
         routes.retain(|route| route.method != method);
@@ -210,9 +234,9 @@ impl Admin {
         let Ok(_permit) = self.connections.try_acquire() else {
             return;
         };
-        let service = hyper::service::service_fn(|request| {
+        let service = hyper::service::service_fn(|request: Request<hyper::body::Incoming>| {
             let admin = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(respond(admin.answer(&request).await)) }
+            async move { Ok::<_, Infallible>(respond(admin.answer(request).await)) }
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -228,10 +252,10 @@ impl Admin {
         }
     }
 
-    async fn answer<B>(&self, request: &Request<B>) -> Answer {
+    async fn answer<B: http_body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>>(&self, request: Request<B>) -> Answer {
         let path = request.uri().path();
         if path == "/" && request.method() == Method::GET {
-            return if named_by_address(request) { self.index() } else { misdirected() };
+            return if named_by_address(&request) { self.index() } else { misdirected() };
         }
         let Some(routes) = self.routes.get(path) else {
             return Answer::status(StatusCode::NOT_FOUND, "no such page; / lists them");
@@ -239,20 +263,38 @@ impl Admin {
         let Some(route) = routes.iter().find(|route| route.method == request.method()) else {
             return Answer::status(StatusCode::METHOD_NOT_ALLOWED, "this page is not for that method");
         };
-        if !route.anywhere && !named_by_address(request) {
+        if !route.anywhere && !named_by_address(&request) {
             return misdirected();
         }
-        if route.method == Method::POST && !is_json(request) {
+        if route.method == Method::POST && !is_json(&request) {
             return Answer::status(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send content-type: application/json");
+        }
+        if route.method == Method::POST && !self.is_entitled(&request) {
+            return Answer::status(StatusCode::UNAUTHORIZED, "this changes something: send the token of the state directory");
         }
         let query = match Query::parse(request.uri().query().unwrap_or_default()) {
             Ok(query) => query,
             Err(cause) => return Answer::status(StatusCode::BAD_REQUEST, cause.to_string()),
         };
-        match tokio::time::timeout(PAGE_TIMEOUT, (route.page)(query)).await {
+        let body = Limited::new(request.into_body(), BODY_BYTES_MAX);
+        let made = async {
+            match body.collect().await {
+                Ok(body) => (route.page)(query, body.to_bytes()).await,
+                Err(cause) => Answer::status(StatusCode::PAYLOAD_TOO_LARGE, cause.to_string()),
+            }
+        };
+        match tokio::time::timeout(PAGE_TIMEOUT, made).await {
             Ok(answer) => answer,
             Err(_) => Answer::status(StatusCode::GATEWAY_TIMEOUT, "the page took too long"),
         }
+    }
+
+    /// The comparison takes as long for a wrong token as for the right one.
+    fn is_entitled<B>(&self, request: &Request<B>) -> bool {
+        let Some(token) = &self.token else { return true };
+        let value = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let shown = value.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+        aws_lc_rs::constant_time::verify_slices_are_equal(shown.as_bytes(), token.as_bytes()).is_ok()
     }
 
     fn index(&self) -> Answer {

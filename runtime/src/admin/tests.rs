@@ -147,3 +147,31 @@ async fn too_many_connections_are_closed() {
     Arc::clone(&admin).serve(server, drain.watch()).await;
     assert!(open.iter().all(|(_, serving)| !serving.is_finished()));
 }
+
+#[tokio::test]
+async fn changes_need_the_token_where_there_is_one() {
+    let ask = async |token: &str, length: usize| {
+        let pages = Admin::new().guarded("secret".into()).action_on("/edit", "edits", |_, body| {
+            std::future::ready(Answer::text(format!("{} bytes", body.len())))
+        });
+        let (mut client, server) = tokio::io::duplex(8 << 20);
+        let drain = Drain::new();
+        let serving = tokio::spawn(Arc::new(pages).serve(server, drain.watch()));
+        let head = format!(
+            "POST /edit HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-type: application/json\r\n\
+             authorization: Bearer {token}\r\ncontent-length: {length}\r\n\r\n"
+        );
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(&vec![b'x'; length]).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        serving.await.unwrap();
+        answer
+    };
+    assert!(ask("secret", 5).await.ends_with("5 bytes\n"));
+    for wrong in ["", "secre", "secret2", "Secret"] {
+        assert!(ask(wrong, 5).await.starts_with("HTTP/1.1 401 "), "{wrong}");
+    }
+    assert!(ask("secret", BODY_BYTES_MAX).await.starts_with("HTTP/1.1 200 "));
+    assert!(ask("secret", BODY_BYTES_MAX + 1).await.starts_with("HTTP/1.1 413 "));
+}
