@@ -14,10 +14,10 @@ use std::{
     collections::BTreeSet,
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
-use exchange::{Judge, Upstreams};
+use exchange::{Errands, Judge, Upstreams};
 use filters::Mirrors;
 use identity::{CertificateClient, Keeper, TokenFile};
 use mesh::{
@@ -43,6 +43,7 @@ use crate::{
     connections::Connections,
     edge::{self, certificates::Certificates, keep::Standing},
     judge::Court,
+    ledger::Allowances,
     listen,
     own::Own,
     report::{Decisions, Records, Report, Requests},
@@ -78,7 +79,7 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), RunError> {
     let reporter = Reporter::new();
     let shared = Arc::new(assemble(config, &reporter)?);
     let serving = shared.readiness.part("tunnels", "we were not told who we are and where");
-    let sealer = Arc::new(sealer(&shared.config)?);
+    let sealers = sealers(&shared.config)?;
     pages::listen(&shared, &watch)?;
     let (subscriber, upward) = join(&shared, &channel, reporter, &watch);
     let tokens = Arc::new(TokenFile(shared.config.token_file.clone()));
@@ -89,7 +90,7 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), RunError> {
         () = upward.run() => {}
         () = shared.keeper.run(certificates, watch.clone()) => {}
         () = watch_certificate(&shared) => {}
-        () = serve(&shared, serving, &sealer, &watch) => {}
+        () = serve(&shared, serving, &sealers, &watch) => {}
         () = ending.closing() => {}
     }
     // What is left has had its time.
@@ -113,8 +114,10 @@ fn assemble(config: Config, reporter: &Reporter) -> Result<Shared, RunError> {
     keeper.set_wanted(&BTreeSet::from([identity.clone()]));
     let refusals = Refusals::new(config.node(), SystemTime::now(), REFUSALS_MAX, Some(reporter.clone()));
     let requests = Requests::default();
+    let allowances = Allowances::new(Instant::now);
     metrics.register(|registry| {
         decisions.register(registry);
+        allowances.register(registry);
         requests.register(registry);
         log.metrics().register(registry);
         keeper.metrics().register(registry);
@@ -124,6 +127,7 @@ fn assemble(config: Config, reporter: &Reporter) -> Result<Shared, RunError> {
         worlds,
         connections: Connections::default(),
         judge,
+        allowances,
         keeper,
         pool: Pool::new(transport::pool::Config::default()),
         readiness: Readiness::new(),
@@ -169,8 +173,14 @@ fn chance() -> u64 {
     rand::random()
 }
 
-/// The key of sessions outlives the process, so that sessions do too.
-fn sealer(config: &Config) -> Result<mcp::Sealer, RunError> {
+/// What seals ids, by protocol.
+struct Sealers {
+    mcp: Arc<mcp::Sealer>,
+    a2a: Arc<a2a::Sealer>,
+}
+
+/// The key of sessions outlives the process, so that sessions and tasks do too.
+fn sealers(config: &Config) -> Result<Sealers, RunError> {
     let file = SealedFile::new(config.state.join("sessions"), "session-key/1", SESSION_KEY_BYTES as u64);
     // A key that cannot be read is as good as none: its sessions are lost, and nothing else.
     let held = file.read().unwrap_or_else(|error| {
@@ -185,7 +195,10 @@ fn sealer(config: &Config) -> Result<mcp::Sealer, RunError> {
             key.to_vec()
         }
     };
-    mcp::Sealer::new(&key, &[]).map_err(RunError::SessionKey)
+    Ok(Sealers {
+        mcp: Arc::new(mcp::Sealer::new(&key, &[]).map_err(RunError::SessionKey)?),
+        a2a: Arc::new(a2a::Sealer::new(&key, &[]).map_err(RunError::TaskKey)?),
+    })
 }
 
 /// Closes what runs when our certificate has ended and there is no other.
@@ -211,7 +224,7 @@ async fn watch_certificate(shared: &Shared) {
 }
 
 /// Listens where the control plane says that we are, and serves.
-async fn serve(shared: &Arc<Shared>, part: ReadyPart, sealer: &Arc<mcp::Sealer>, drain: &DrainWatch) {
+async fn serve(shared: &Arc<Shared>, part: ReadyPart, sealers: &Sealers, drain: &DrainWatch) {
     let mut serving: Option<(Own, SocketAddr, tokio::task::JoinHandle<()>)> = None;
     loop {
         let seen = shared.worlds.generation();
@@ -230,7 +243,7 @@ async fn serve(shared: &Arc<Shared>, part: ReadyPart, sealer: &Arc<mcp::Sealer>,
                 part.pending("we are not where we were");
             }
             if let Some((own, at)) = place {
-                match begin(shared, &own, at, sealer, drain) {
+                match begin(shared, &own, at, sealers, drain) {
                     Ok(task) => {
                         part.ready();
                         serving = Some((own, at, task));
@@ -278,7 +291,7 @@ fn begin(
     shared: &Arc<Shared>,
     own: &Own,
     at: SocketAddr,
-    sealer: &Arc<mcp::Sealer>,
+    sealers: &Sealers,
     drain: &DrainWatch,
 ) -> Result<tokio::task::JoinHandle<()>, RunError> {
     let listener = Listener::bind(&Address::Tcp(at)).map_err(|cause| RunError::Listen { at, cause })?;
@@ -309,12 +322,18 @@ fn begin(
         connections: shared.connections.clone(),
         judge: Arc::clone(&shared.judge),
         known: Arc::new(crate::known::Told(Arc::clone(&shared.worlds))),
-        ledger: Arc::new(crate::ledger::Allowances::new(std::time::Instant::now)),
+        ledger: Arc::new(shared.allowances.clone()),
         register: Arc::new(shared.records.clone()),
         mirrors: Mirrors::new(Arc::clone(&upstreams)),
+        users: users::Users::new(Errands::new(shared.identity.clone(), Arc::clone(&upstreams))),
         upstreams,
         dial,
-        mcp: mcp::Mcp::new(mcp::Config::default(), Arc::clone(sealer)),
+        mcp: mcp::Mcp::new(mcp::Config::default(), Arc::clone(&sealers.mcp)),
+        a2a: a2a::A2a::new(a2a::Config::default(), Arc::clone(&sealers.a2a)),
+        llm: llm::Llm::new(
+            llm::Config::default(),
+            llm::Sources { now: Instant::now, time: SystemTime::now, chance },
+        ),
         report: Report {
             log: Some(shared.log.clone()),
             requests: shared.requests.clone(),

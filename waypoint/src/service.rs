@@ -3,12 +3,15 @@
 mod lead;
 mod spoken;
 mod upgrade;
+mod user;
 mod watched;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use exchange::{Body, Closing, Convention, Exchange, Request, Responder, Response, Step, Trail, answer};
-use filters::{Plan, Surroundings};
+use exchange::{
+    Body, Closing, Convention, Exchange, Filter, Request, Responder, Response, Step, Trail, answer,
+};
+use filters::{Guests, Plan, Refused, Surroundings};
 use mesh::{
     Denial, Facts, Reason,
     facts::{Fact, HttpFacts},
@@ -61,6 +64,10 @@ where
         }
     };
     ended.read(&http);
+    if let Some(response) = user::metadata(&waypoint, &http) {
+        ended.finish(response.status(), 0, &Trail::default().record(), None);
+        return Ok(response);
+    }
     let exchange = match begin(&waypoint, &entered, &front, &mut request, http.clone()) {
         Ok(begun) => begun,
         Err(denial) => {
@@ -70,7 +77,7 @@ where
     let (mut exchange, led) = exchange;
     exchange.request = request;
     ended.led(&exchange);
-    Ok(run(&waypoint, &entered, exchange, led, ended).await)
+    Ok(run(&waypoint, &entered, &front, exchange, led, ended).await)
 }
 
 /// Admits the caller once more (the stream may be older than the snapshot), finds the rule and where it leads.
@@ -125,20 +132,29 @@ fn begin(
 async fn run(
     waypoint: &Arc<Waypoint>,
     entered: &Entered,
+    front: &Front,
     mut exchange: Exchange,
-    led: Led,
-    ended: Ended,
+    mut led: Led,
+    mut ended: Ended,
 ) -> Response {
     let deadline = led.deadline();
     let on_upgrade = upgrade::taken(&mut exchange.request);
     exchange.request = ended.count_request(std::mem::take(&mut exchange.request), &exchange.closing);
     let spoken = led.spoken();
+    let refusal = user::authenticate(waypoint, &mut exchange).await;
     let mut room = None;
-    if spoken.is_read() {
+    // Who must first say who he is has nothing held for him.
+    if spoken.is_read() && refusal.is_none() {
         match gather(waypoint, &mut exchange, spoken, deadline).await {
             Some(held) => room = held,
             None => return overloaded(&exchange, ended),
         }
+    }
+    if spoken == Spoken::A2a
+        && let Some(home) = led_home(waypoint, front, &mut exchange)
+    {
+        led = home;
+        ended.led(&exchange);
     }
     // Registered before it is judged: a denial that arrives meanwhile finds it.
     let registered = waypoint.connections.register(Running {
@@ -151,7 +167,13 @@ async fn run(
         began: ended.began(),
     });
     let surroundings = Surroundings { mirrors: waypoint.mirrors.clone(), chance: (waypoint.chance)() };
-    let chain = Plan::chain(&led.plans(), &surroundings, exchange.trail.clone());
+    let (refused, challenge) = refusal.map(|refusal| (refusal.denial, refusal.challenge)).unzip();
+    let guests = Guests {
+        quota: Some(Box::new(filters::quota::Quota::default())),
+        authenticate: refused.map(|denial| Box::new(Refused::new("authenticate", denial)) as Box<dyn Filter>),
+        ..Guests::default()
+    };
+    let chain = Plan::chain(&led.plans(), guests, &surroundings, exchange.trail.clone());
     let idle = led.traffic.idle_timeout.map_or(waypoint.limits.idle_timeout, Duration::from);
     let mut finish =
         Finish::new(chain, ended, (registered, room), exchange.trail.clone(), exchange.closing.clone());
@@ -168,7 +190,17 @@ async fn run(
                 None => responder.respond(&mut exchange, &*waypoint.upstreams).await,
                 Some(denial) => Fixed(denial.clone()).respond(&mut exchange, &*waypoint.upstreams).await,
             },
-            Step::Refuse(denial) => responder.refuse(&exchange, &denial),
+            Step::Refuse(denial) => {
+                let mut response = responder.refuse(&exchange, &denial);
+                if let Some(challenge) = challenge
+                    && matches!(denial.reason, Reason::UserMissing | Reason::UserInvalid)
+                {
+                    let (mut head, body) = response.into_parts();
+                    challenge.write(&mut head.status, &mut head.headers);
+                    response = Response::from_parts(head, body);
+                }
+                response
+            }
             Step::Answer(response) => response,
         }
     };
@@ -186,6 +218,31 @@ async fn run(
         return upgrade::relay(response, on_upgrade, finish, idle);
     }
     finish.watch(response, deadline, idle)
+}
+
+/// Leads a request that names a task or context once more, to where that lives: only its body says so, and it is read
+/// where it was led first. `None`: it stays.
+fn led_home(waypoint: &Waypoint, front: &Front, exchange: &mut Exchange) -> Option<Led> {
+    let begun_at = waypoint.a2a.begun_at(&exchange.request, &exchange.facts)?;
+    if begun_at == exchange.backend.target() {
+        return None;
+    }
+    let world = waypoint.worlds.load();
+    let http = exchange.facts.http.known()?;
+    let query = exchange.request.uri().query();
+    let led = lead(&world, front, http, query, Some(&begun_at), (waypoint.chance)()).ok()?;
+    if led.backend.target() != begun_at || led.spoken() != Spoken::A2a || led.route != exchange.route {
+        return None;
+    }
+    exchange.backend = led.backend.clone();
+    exchange.pin = led.pin.clone();
+    exchange.traffic = led.traffic.clone();
+    exchange.places = led.places(&world, front);
+    exchange.demand = crate::judge::demand(&world.snapshot, &exchange.places);
+    let pointer = spoken::skill_pointer(&exchange.backend);
+    let a2a = a2a::facts(&exchange.request, pointer.as_deref());
+    exchange.facts = Arc::new(Facts { a2a, ..Facts::clone(&exchange.facts) });
+    Some(led)
 }
 
 /// Reads the facts of a request from its body, which is then held; with the room that it takes. `None`: there was no

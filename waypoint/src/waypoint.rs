@@ -104,6 +104,12 @@ pub struct Waypoint {
     pub mirrors: Mirrors,
     /// Answers for MCP.
     pub mcp: mcp::Mcp,
+    /// Answers for A2A.
+    pub a2a: a2a::A2a,
+    /// Answers for models.
+    pub llm: llm::Llm,
+    /// Verifies users.
+    pub users: users::Users,
     /// Where everything ends.
     pub report: Report,
     /// Random numbers.

@@ -45,6 +45,7 @@ use waypoint::{
     upstreams::{
         self, Calls,
         dial::{Dial, Tunnels as DialTunnels},
+        guarded::Resolve,
     },
     waypoint::{Limits, Room},
     world::Worlds,
@@ -182,6 +183,8 @@ pub(crate) struct Plan {
     pub(crate) limits: Limits,
     pub(crate) upstreams: upstreams::Config,
     pub(crate) log: Option<runtime::AccessLog>,
+    pub(crate) secrets: Vec<Secret>,
+    pub(crate) resolver: Option<Arc<dyn Resolve>>,
 }
 
 pub(crate) struct Mesh {
@@ -338,12 +341,15 @@ impl Mesh {
                 role: ListenerRole::Waypoint,
                 hostname: None,
                 set: "open".into(),
+                traffic: Traffic::default(),
             }],
             routes: Vec::new(),
             backends: Vec::new(),
             limits: Limits::default(),
             upstreams: upstreams::Config::default(),
             log: None,
+            secrets: Vec::new(),
+            resolver: None,
         };
         let mut ourselves = workload("waypoint", 1, address);
         ourselves.services.insert(GATEWAY.into(), vec![PortMapping { service: 15008, target: 15008 }]);
@@ -367,7 +373,9 @@ impl Mesh {
         }
         change(&mut plan);
 
-        let judge: Arc<dyn Judge> = Arc::new(Court::new(Arc::clone(&worlds), Decisions::new(None)));
+        let judge: Arc<dyn Judge> = Arc::new(
+            Court::new(Arc::clone(&worlds), Decisions::new(None)).of_gateway(own.identity.clone()),
+        );
         let credentials: Arc<dyn Credentials> = Arc::new(Fixed(credential));
         let dial: Arc<dyn Dial> = Arc::new(DialTunnels::new(
             Arc::clone(&own),
@@ -376,14 +384,19 @@ impl Mesh {
             Arc::clone(&worlds),
             Duration::from_secs(5),
         ));
-        let upstreams: Arc<dyn Upstreams> = Arc::new(Calls::new(
+        let calls = Calls::new(
             plan.upstreams.clone(),
             Arc::clone(&own),
             Arc::clone(&worlds),
             Arc::clone(&judge),
             Arc::clone(&dial),
             rand::random::<u64>,
-        ));
+        );
+        let calls = match plan.resolver.take() {
+            Some(resolver) => calls.resolving(resolver),
+            None => calls,
+        };
+        let upstreams: Arc<dyn Upstreams> = Arc::new(calls);
         let refused = Arc::new(Refused::default());
         let waypoint = Arc::new(Waypoint {
             limits: plan.limits.clone(),
@@ -394,9 +407,15 @@ impl Mesh {
             judge,
             register: Arc::clone(&refused) as Arc<dyn Register>,
             mirrors: Mirrors::new(Arc::clone(&upstreams)),
+            users: users::Users::new(exchange::Errands::new(identity("shop/waypoint"), Arc::clone(&upstreams))),
             upstreams,
             dial,
             mcp: mcp::Mcp::new(mcp::Config::default(), Arc::new(mcp::Sealer::new(&[7; 32], &[]).unwrap())),
+            a2a: a2a::A2a::new(a2a::Config::default(), Arc::new(a2a::Sealer::new(&[7; 32], &[]).unwrap())),
+            llm: llm::Llm::new(
+                llm::Config::default(),
+                llm::Sources { now: std::time::Instant::now, time: SystemTime::now, chance: || 7 },
+            ),
             report: Report {
                 log: plan.log.clone(),
                 requests: Requests::default(),
@@ -438,6 +457,7 @@ impl Mesh {
         resources.extend(plan.services.into_iter().map(|it| Resource::Service(Arc::new(it))));
         resources.extend(plan.backends.into_iter().map(|it| Resource::Backend(Arc::new(it))));
         resources.extend(plan.routes.into_iter().map(|it| Resource::Route(Arc::new(it))));
+        resources.extend(plan.secrets.into_iter().map(|it| Resource::Secret(Arc::new(it))));
         resources.extend(plan.listeners.into_iter().map(|it| Resource::Listener(Arc::new(it))));
         mesh.apply(resources);
         mesh
