@@ -24,7 +24,18 @@ pub(crate) struct ClusterScopes;
 /// What everybody always holds.
 const EVERYWHERE: [Kind; 3] = [Kind::Ranges, Kind::Bundle, Kind::Revocation];
 
+/// What no node holds: it reads no requests, and what is secret goes to whoever uses it alone.
+const NEVER_ON_NODES: [Kind; 5] =
+    [Kind::Guard, Kind::Quota, Kind::Catalogue, Kind::Issuer, Kind::Secret];
+
 impl Scopes for ClusterScopes {
+    fn never(&self, caller: &Caller) -> &'static [Kind] {
+        match caller {
+            Caller::Node { .. } => &NEVER_ON_NODES,
+            Caller::Gateway { .. } => &[],
+        }
+    }
+
     fn roots(&self, table: &Table, caller: &Caller) -> BTreeSet<Key> {
         let mut roots: BTreeSet<Key> =
             EVERYWHERE.into_iter().flat_map(|kind| table.of_kind(kind).cloned()).collect();

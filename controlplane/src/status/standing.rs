@@ -57,6 +57,10 @@ fn key(name: &str) -> Option<Key> {
         "AccessPolicy" | "ClusterAccessPolicy" => Some(Key::new(Kind::Policy, name)),
         "HTTPRoute" => Some(Key::new(Kind::Route, name)),
         "AgentBackend" => Some(Key::new(Kind::Backend, name)),
+        "GuardPolicy" => Some(Key::new(Kind::Guard, name)),
+        "QuotaPolicy" => Some(Key::new(Kind::Quota, name)),
+        "ToolCatalog" => Some(Key::new(Kind::Catalogue, name)),
+        "TokenIssuer" => Some(Key::new(Kind::Issuer, name)),
         _ => None,
     }
 }
@@ -70,6 +74,8 @@ mod tests {
         let key = |name: &str| key(name).map(|key| key.to_string());
         assert_eq!(key("AccessPolicy shop/a"), Some("Policy AccessPolicy/shop/a".to_owned()));
         assert_eq!(key("ClusterAccessPolicy a"), Some("Policy ClusterAccessPolicy/a".to_owned()));
+        assert_eq!(key("GuardPolicy shop/a"), Some("Guard GuardPolicy/shop/a".to_owned()));
+        assert_eq!(key("TokenIssuer a"), Some("Issuer TokenIssuer/a".to_owned()));
         assert_eq!(key("Service shop/a"), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use api::{
     Admitted, Kind, Name, Object, Targets,
-    access::{AccessRule, Action, ClusterAction, ClusterTargetKind, ClusterTargets, Mode},
+    access::{AccessRule, Action, ClusterAction, ClusterTargetKind, ClusterTargets, ExternalAuth, Mode},
     admitted::Rejection,
     bounded::Texts,
     refs::{TargetRef, TargetSelector},
@@ -23,6 +23,7 @@ pub(crate) struct Access<'w> {
     pub(crate) action: Action,
     pub(crate) mode: Mode,
     pub(crate) rules: &'w [AccessRule],
+    pub(crate) external_auth: Option<&'w ExternalAuth>,
     pub(crate) never_accepted: Option<&'w Rejection>,
 }
 
@@ -39,6 +40,7 @@ impl<'w> Access<'w> {
                 action: Action::Deny,
                 mode: Mode::Enforce,
                 rules: &[],
+                external_auth: None,
                 never_accepted: Some(rejection),
             }),
             _ => match admitted.object()?.as_ref() {
@@ -50,11 +52,17 @@ impl<'w> Access<'w> {
                     action: policy.spec.action,
                     mode: policy.spec.mode,
                     rules: &policy.spec.rules,
+                    external_auth: policy.spec.external_auth.as_ref(),
                     never_accepted: None,
                 }),
                 _ => None,
             },
         }
+    }
+
+    /// True if it can only be judged where requests are read.
+    pub(crate) fn reads_requests(&self) -> bool {
+        self.action == Action::ExternalAuth || reads_requests(self.rules)
     }
 
     /// True if it speaks of this part.
@@ -123,7 +131,7 @@ impl<'a> Part<'a> {
         Self { kind, name, labels, sections: Vec::new() }
     }
 
-    fn is(&self, target: &TargetRef) -> bool {
+    pub(crate) fn is(&self, target: &TargetRef) -> bool {
         target.kind.as_str() == self.kind.as_str()
             && target.group == self.kind.group()
             && target.name.as_str() == self.name
@@ -204,6 +212,7 @@ fn reference(name: &Name) -> PolicyRef {
 pub(crate) fn reads_requests(rules: &[AccessRule]) -> bool {
     rules.iter().any(|rule| {
         rule.when.is_some()
+            || rule.from.iter().any(|from| from.user.is_some())
             || rule
                 .to
                 .iter()

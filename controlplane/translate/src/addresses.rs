@@ -43,7 +43,7 @@ pub(crate) struct Claim {
 }
 
 /// Who has and who wants which address.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Addresses {
     given: BTreeMap<Owner, Ipv4Addr>,
     taken: BTreeMap<Spot, Owner>,

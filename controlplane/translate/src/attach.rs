@@ -12,7 +12,7 @@ use mesh::{
 };
 
 use crate::{
-    binding::{Bound, Class, Gateway, TUNNEL_PROTOCOL},
+    binding::{Bound, Class, Gateway, is_edge, is_tunnel},
     exports::ExportedName,
     names,
     reader::Reader,
@@ -40,6 +40,14 @@ impl<'w> Place<'w> {
         match self {
             Self::Listeners { gateway, .. } => Some(gateway),
             Self::Service { bound, .. } => bound.through(),
+        }
+    }
+
+    /// The Gateway that speaks for its callers. At an edge they are outside: there it calls as itself.
+    pub(crate) fn voucher(&self) -> Option<&Gateway<'w>> {
+        match self {
+            Self::Listeners { listeners, .. } if !listeners.iter().any(|it| is_tunnel(it)) => None,
+            _ => self.gateway(),
         }
     }
 
@@ -116,9 +124,7 @@ fn to_gateway<'w>(
             parent.section_name.as_ref().is_none_or(|section| *section == listener.name.as_str())
         })
         .filter(|listener| parent.port.is_none_or(|port| port == listener.port))
-        .filter(|listener| {
-            listener.protocol.as_str() == "HTTP" || listener.protocol.as_str() == TUNNEL_PROTOCOL
-        })
+        .filter(|listener| serves_http(gateway.class, listener))
         .collect();
     if meant.is_empty() {
         return Err(Fault::new(
@@ -147,6 +153,11 @@ fn to_gateway<'w>(
         ));
     }
     Ok(Place::Listeners { gateway: Box::new(gateway), listeners, hostnames })
+}
+
+/// True if a listener serves requests of HTTP, whoever sends them.
+fn serves_http(class: Class, listener: &GatewayListener) -> bool {
+    is_tunnel(listener) || (class == Class::NorthSouth && is_edge(listener))
 }
 
 fn admits_kind(listener: &GatewayListener) -> bool {
@@ -315,7 +326,7 @@ pub(crate) fn is_imported(reader: &Reader<'_>, namespace: &str, name: &str) -> b
 }
 
 /// True if a ReferenceGrant of the target's namespace lets objects like `from` name it.
-fn granted(reader: &Reader<'_>, from: &Name, to: &Name) -> bool {
+pub(crate) fn granted(reader: &Reader<'_>, from: &Name, to: &Name) -> bool {
     reader.grants_within(&to.namespace).any(|(_, grant)| {
         let lets = grant.spec.from.iter().any(|grant| {
             grant.group == from.kind.group()

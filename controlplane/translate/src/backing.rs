@@ -1,8 +1,10 @@
-//! Who serves an AgentBackend.
+//! Who serves an AgentBackend, and what it speaks.
 
 use api::{Kind, Name, backend::AgentBackendSpec};
+use mesh::resource::Protocol;
 
 use crate::{
+    attach,
     binding::{Bound, Gateway},
     reader::Reader,
     status::Fault,
@@ -41,11 +43,31 @@ pub(crate) fn gateway<'w>(
             gateway.name
         )));
     }
-    if !gateway.admits(reader, gateway.tunnel_listener(), &name.namespace) {
+    let allowed = gateway.admits(reader, gateway.tunnel_listener(), &name.namespace)
+        || attach::granted(reader, name, &gateway.name);
+    if !allowed {
         return Err(none(format!(
-            "the listeners of {} do not allow namespace {}",
-            gateway.name, name.namespace
+            "{} does not allow it: widen allowedRoutes.namespaces of its listeners to namespace {}, or make a ReferenceGrant in namespace {}",
+            gateway.name, name.namespace, gateway.name.namespace
         )));
     }
     Ok(gateway)
+}
+
+/// What a backend speaks, and the word for its type.
+pub(crate) fn speaks(spec: &AgentBackendSpec) -> (Protocol, &'static str) {
+    if spec.a2a.is_some() {
+        (Protocol::A2a, "a2a")
+    } else if spec.llm.is_some() {
+        (Protocol::Llm, "llm")
+    } else if spec.host.is_some() {
+        (Protocol::Http, "host")
+    } else {
+        (Protocol::Mcp, "mcp")
+    }
+}
+
+/// The parts of a backend that policies can name: its servers.
+pub(crate) fn servers(spec: &AgentBackendSpec) -> impl Iterator<Item = &str> {
+    spec.mcp.iter().flat_map(|mcp| mcp.servers.iter()).map(|server| server.name.as_str())
 }

@@ -20,6 +20,18 @@ use crate::{
 
 /// What a listener that accepts tunnels says as its protocol.
 pub(crate) const TUNNEL_PROTOCOL: &str = "HBONE";
+/// The same, and as Gateway API wants names of implementations written.
+const TUNNEL_PROTOCOLS: [&str; 2] = [TUNNEL_PROTOCOL, "strait.dev/HBONE"];
+
+/// True if a listener accepts tunnels.
+pub(crate) fn is_tunnel(listener: &GatewayListener) -> bool {
+    TUNNEL_PROTOCOLS.contains(&listener.protocol.as_str())
+}
+
+/// True if a listener serves whoever can connect from outside the mesh.
+pub(crate) fn is_edge(listener: &GatewayListener) -> bool {
+    matches!(listener.protocol.as_str(), "HTTP" | "HTTPS")
+}
 
 /// What a Gateway is for, by its class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +92,7 @@ impl<'w> Gateway<'w> {
 
     /// The listener that accepts tunnels; an automatic waypoint has one and does not say so.
     pub(crate) fn tunnel_listener(&self) -> Option<&'w GatewayListener> {
-        self.spec?.listeners.iter().find(|listener| listener.protocol.as_str() == TUNNEL_PROTOCOL)
+        self.spec?.listeners.iter().find(|listener| is_tunnel(listener))
     }
 
     /// True if it accepts tunnels.

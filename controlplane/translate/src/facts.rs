@@ -25,7 +25,7 @@ pub(crate) enum Fact {
     In(Kind, Arc<str>),
     /// The Services of a namespace whose selector has this pair first.
     Selecting(Arc<str>, Arc<str>, Arc<str>),
-    /// The routes and AgentBackends that lead to a Service or AgentBackend.
+    /// What names a Service, AgentBackend, Secret or ToolCatalog: routes, AgentBackends, Gateways.
     LeadingTo(Name),
     /// The roots of a trust domain.
     Bundle(TrustDomain),
@@ -70,6 +70,12 @@ pub(crate) fn of_object(name: &Name, object: Option<&Object>) -> Vec<Fact> {
             facts.extend(
                 references::of_backend(name, &backend.spec).filter_map(|to| to.thing()).map(Fact::LeadingTo),
             );
+            let secrets = references::secrets_of_backend(name, &backend.spec).map(|(secret, _)| secret);
+            let catalogue = references::catalogue_of_backend(name, &backend.spec);
+            facts.extend(secrets.chain(catalogue).map(Fact::LeadingTo));
+        }
+        Some(Object::Gateway(gateway)) => {
+            facts.extend(references::secrets_of_gateway(name, &gateway.spec).map(Fact::LeadingTo));
         }
         _ => {}
     }

@@ -9,6 +9,7 @@ mod attach;
 mod backing;
 mod binding;
 mod compute;
+mod content;
 mod exports;
 mod facts;
 mod labels;
@@ -19,10 +20,12 @@ mod ports;
 mod protocol;
 mod reader;
 mod references;
+mod secrets;
 mod sets;
 mod settings;
 mod status;
 mod translator;
+mod upstream;
 mod vouchers;
 mod world;
 
@@ -31,6 +34,8 @@ pub use exports::{EXPORTS_MAX, ExportedName, ExportedPort, ExportedService, Serv
 pub use made::Exports;
 pub use names::workload_uid;
 pub use settings::{Access, PROXY_PORT, Settings, TUNNEL_PORT, Tunnels};
-pub use status::{Ancestor, Condition, ConditionKind, ListenerStatus, Parent, Reference, Status, Truth};
+pub use status::{
+    Ancestor, Condition, ConditionKind, ListenerStatus, Parent, Reference, RouteKind, Status, Truth,
+};
 pub use translator::{Difference, Output, Translator};
 pub use world::{Bundle, Edit, Mark, Past, Since, World};

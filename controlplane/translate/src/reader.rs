@@ -12,11 +12,15 @@ use api::{
     access::{AccessPolicySpec, ClusterAccessPolicySpec},
     backend::AgentBackendSpec,
     bounded::Texts,
+    catalog::ToolCatalogSpec,
     core::ServiceSpec,
     gateway::{GatewaySpec, ReferenceGrantSpec},
+    guard::GuardPolicySpec,
     http_route::HttpRouteSpec,
+    issuer::TokenIssuerSpec,
     link::ClusterLinkSpec,
     mcs::ServiceExportSpec,
+    quota::QuotaPolicySpec,
     traffic::MeshTrafficPolicySpec,
     workload::MeshWorkloadSpec,
 };
@@ -96,6 +100,11 @@ impl<'w> Reader<'w> {
         traffic traffic_policies traffic_within MeshTrafficPolicy Resource<MeshTrafficPolicySpec>;
         workload workloads workloads_within MeshWorkload Resource<MeshWorkloadSpec>;
         link links links_within ClusterLink Resource<ClusterLinkSpec>;
+        secret secrets secrets_within Secret api::core::Secret;
+        guard guards guards_within GuardPolicy Resource<GuardPolicySpec>;
+        quota quotas quotas_within QuotaPolicy Resource<QuotaPolicySpec>;
+        catalogue catalogues catalogues_within ToolCatalog Resource<ToolCatalogSpec>;
+        issuer issuers issuers_within TokenIssuer Resource<TokenIssuerSpec>;
     }
 
     pub(crate) fn settings(&self) -> &'w Settings {
@@ -128,7 +137,8 @@ impl<'w> Reader<'w> {
             .map(|(name, admitted)| (name, admitted.as_ref()))
     }
 
-    fn within(&self, kind: Kind, namespace: &str) -> impl Iterator<Item = (&'w Name, &'w Object)> {
+    /// Every object of a kind in a namespace.
+    pub(crate) fn within(&self, kind: Kind, namespace: &str) -> impl Iterator<Item = (&'w Name, &'w Object)> {
         self.admitted_within(kind, namespace)
             .filter_map(|(name, admitted)| Some((name, admitted.object()?.as_ref())))
     }
@@ -178,7 +188,7 @@ impl<'w> Reader<'w> {
         found
     }
 
-    /// The routes and AgentBackends that name a Service or AgentBackend, by name.
+    /// What names a Service, AgentBackend, Secret or ToolCatalog, by name: routes, AgentBackends, Gateways.
     pub(crate) fn leading_to(&self, thing: &Name) -> Vec<(&'w Name, &'w Object)> {
         let fact = Fact::LeadingTo(thing.clone());
         let names = self.world.index.get(&fact).into_iter().flatten();

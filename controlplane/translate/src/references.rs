@@ -1,6 +1,14 @@
-//! What routes and AgentBackends name: Services and AgentBackends, whether they are there or not.
+//! What objects name, whether it is there or not: routes and AgentBackends lead to Services and AgentBackends,
+//! AgentBackends and listeners name Secrets.
 
-use api::{Kind, Name, Resource, backend::AgentBackendSpec, http_route::HttpRouteSpec, object::GROUP};
+use api::{
+    Kind, Name, Resource,
+    backend::{A2aBackend, AUTH_KEY, AgentBackendSpec, BackendAuth, LlmProvider, McpServer},
+    gateway::{GatewaySpec, SecretObjectRef},
+    http_route::HttpRouteSpec,
+    object::GROUP,
+    refs::ServiceRef,
+};
 
 /// A reference to a backend, from an object of some kind and namespace.
 pub(crate) struct BackendReference<'a> {
@@ -23,19 +31,68 @@ impl BackendReference<'_> {
     }
 }
 
+/// A reference to a Service; one that names no namespace means the object's own.
+pub(crate) fn to_service<'a>(from: &'a Name, to: &'a ServiceRef) -> BackendReference<'a> {
+    BackendReference {
+        group: "",
+        kind: "Service",
+        namespace: to.namespace.as_ref().map_or(&from.namespace, |namespace| namespace.as_str()),
+        name: to.name.as_str(),
+        port: Some(to.port),
+    }
+}
+
 /// The Services behind an AgentBackend.
 pub(crate) fn of_backend<'w>(
     name: &'w Name,
     backend: &'w AgentBackendSpec,
 ) -> impl Iterator<Item = BackendReference<'w>> {
-    let servers = backend.mcp.iter().flat_map(|mcp| mcp.servers.iter());
-    servers.filter_map(|server| server.service_ref.as_ref()).map(|to| BackendReference {
-        group: "",
-        kind: "Service",
-        namespace: to.namespace.as_ref().map_or(&name.namespace, |namespace| namespace.as_str()),
-        name: to.name.as_str(),
-        port: Some(to.port),
+    let servers = backend.mcp.iter().flat_map(|mcp| mcp.servers.iter()).map(McpServer::upstream);
+    let agent = backend.a2a.iter().map(A2aBackend::upstream);
+    let models = providers(backend).filter_map(LlmProvider::endpoint).map(|(_, at)| at.upstream());
+    let upstreams = servers.chain(agent).chain(models);
+    upstreams.filter_map(|upstream| upstream.service_ref).map(|to| to_service(name, to))
+}
+
+/// The Secrets that whoever serves an AgentBackend needs, each with the key.
+pub(crate) fn secrets_of_backend<'w>(
+    name: &'w Name,
+    backend: &'w AgentBackendSpec,
+) -> impl Iterator<Item = (Name, &'w str)> {
+    let servers = backend.mcp.iter().flat_map(|mcp| mcp.servers.iter()).filter_map(|it| it.auth.as_ref());
+    let models = providers(backend).filter_map(|it| it.auth.as_ref());
+    let host = backend.host.iter().filter_map(|it| it.auth.as_ref());
+    servers.chain(models).chain(host).map(|auth: &BackendAuth| {
+        let key = auth.secret_ref.key.as_deref().unwrap_or(AUTH_KEY);
+        (Name::new(Kind::Secret, &name.namespace, auth.secret_ref.name.as_str()), key)
     })
+}
+
+/// The catalogue of an AgentBackend.
+pub(crate) fn catalogue_of_backend(name: &Name, backend: &AgentBackendSpec) -> Option<Name> {
+    let to = backend.catalog_ref.as_ref()?;
+    Some(Name::new(Kind::ToolCatalog, &name.namespace, to.name.as_str()))
+}
+
+fn providers(backend: &AgentBackendSpec) -> impl Iterator<Item = &LlmProvider> {
+    backend.llm.iter().flat_map(|llm| llm.groups.iter()).flat_map(|group| group.providers.iter())
+}
+
+/// The Secrets that the listeners of a Gateway name.
+pub(crate) fn secrets_of_gateway<'w>(
+    name: &'w Name,
+    gateway: &'w GatewaySpec,
+) -> impl Iterator<Item = Name> + use<'w> {
+    let listeners = gateway.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+    let named = listeners.flat_map(|tls| tls.certificate_refs.iter());
+    named.filter_map(|to| certificate(&name.namespace, to))
+}
+
+/// The Secret that a listener names, if it is one.
+pub(crate) fn certificate(namespace: &str, to: &SecretObjectRef) -> Option<Name> {
+    let secret = to.group.is_empty() && to.kind.as_str() == Kind::Secret.as_str();
+    let namespace = to.namespace.as_ref().map_or(namespace, |namespace| namespace.as_str());
+    secret.then(|| Name::new(Kind::Secret, namespace, to.name.as_str()))
 }
 
 /// Every backend that a route names.

@@ -9,8 +9,7 @@ use mesh::{
 
 use crate::{
     access::{self, Access, Part},
-    content,
-    labels,
+    content, labels,
     ports::{self, Serves},
     reader::Reader,
 };

@@ -72,6 +72,8 @@ pub enum ConditionKind {
     Programmed,
     /// A Service or workload is reached through the waypoint that was asked for.
     WaypointBound,
+    /// Nothing tells a listener apart from another, so that both serve nobody.
+    Conflicted,
 }
 
 /// Whether a condition holds.
@@ -150,10 +152,22 @@ pub struct Parent {
 pub struct ListenerStatus {
     /// The listener.
     pub name: String,
+    /// The kinds of routes that may be attached.
+    pub supported_kinds: Vec<RouteKind>,
     /// How many routes are attached.
     pub attached_routes: u32,
     /// What is so.
     pub conditions: Vec<Condition>,
+}
+
+/// A kind of routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteKind {
+    /// The API group.
+    pub group: &'static str,
+    /// The kind.
+    pub kind: &'static str,
 }
 
 /// Makes the conditions of one object.
@@ -173,6 +187,7 @@ impl Conditions {
             ConditionKind::ResolvedRefs => "ResolvedRefs",
             ConditionKind::Programmed => "Programmed",
             ConditionKind::WaypointBound => "Bound",
+            ConditionKind::Conflicted => "Conflicted",
         };
         self.make(kind, Truth::True, reason, message)
     }

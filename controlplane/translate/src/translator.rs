@@ -70,12 +70,14 @@ impl Difference {
     }
 }
 
+#[derive(Clone)]
 struct Done {
     read: BTreeSet<Fact>,
     made: Made,
 }
 
 /// Holds a World and what follows from it.
+#[derive(Clone)]
 pub struct Translator {
     world: World,
     done: BTreeMap<Computation, Done>,

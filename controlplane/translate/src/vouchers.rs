@@ -24,7 +24,7 @@ pub(crate) fn gateways_to(reader: &Reader<'_>, thing: &Name) -> BTreeSet<Identit
         match object {
             Object::HttpRoute(route) if references::of_route(name, route).any(|to| leads(name, &to)) => {
                 let places = attach::attachments(reader, name, route);
-                let gateways = places.iter().filter_map(|attached| attached.place.as_ref().ok()?.gateway());
+                let gateways = places.iter().filter_map(|attached| attached.place.as_ref().ok()?.voucher());
                 found.extend(gateways.map(|gateway| gateway.identity.clone()));
             }
             Object::AgentBackend(backend)

@@ -92,7 +92,7 @@ pub enum Edit {
 }
 
 /// Everything there is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct World {
     pub(crate) settings: Settings,
     pub(crate) admitted: BTreeMap<Name, Arc<Admitted>>,

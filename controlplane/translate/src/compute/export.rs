@@ -54,9 +54,8 @@ fn service(reader: &Reader<'_>, namespace: &str, name: &str) -> Option<ExportedS
     let exported: BTreeMap<u16, ExportedPort> = tcp
         .map(|port| {
             let named = port.name.as_ref().map(|name| name.as_str());
-            let said = port.app_protocol.as_ref().map(|said| said.as_str());
             let port_exported =
-                ExportedPort { name: named.unwrap_or("").into(), protocol: protocol::of_port(said, named) };
+                ExportedPort { name: named.unwrap_or("").into(), protocol: protocol::of(port) };
             (port.port, port_exported)
         })
         .collect();

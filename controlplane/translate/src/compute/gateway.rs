@@ -11,18 +11,18 @@ use mesh::resource::{
     PortMapping, Protocol, Reach, Resource, Service, ServicePort, Traffic, Workload, WorkloadPort,
 };
 
+use super::{listener, traffic};
 use crate::{
     access,
     addresses::Owner,
-    attach::{self, Place},
-    binding::{self, Class, Gateway, TUNNEL_PROTOCOL},
+    binding::{self, Class, Gateway, TUNNEL_PROTOCOL, is_edge},
     labels,
     made::Made,
     names,
     reader::Reader,
     sets,
     settings::TUNNEL_PORT,
-    status::{ConditionKind, Conditions, Fault, ListenerStatus, Status, Truth},
+    status::{ConditionKind, Conditions, Fault, Status, Truth},
     vouchers,
 };
 
@@ -57,11 +57,42 @@ pub(super) fn compute(reader: &Reader<'_>, name: &Name, object: &Object<GatewayS
         object.spec.addresses.first().and_then(|address| address.value.as_ref()).map(|value| value.as_str());
     let outcome = run(reader, &gateway, asked, &mut made);
     told(reader, name, conditions, outcome, &mut status, &mut made);
-    for listener in &object.spec.listeners {
-        status.listeners.push(listener_status(reader, conditions, &gateway, listener));
+    let listeners = listener::check(reader, &gateway);
+    let invalid: Vec<&str> =
+        listeners.iter().filter(|it| !it.is_valid()).map(|it| it.listener.name.as_str()).collect();
+    if !invalid.is_empty() {
+        tell_invalid(conditions, &invalid, invalid.len() == listeners.len(), &mut status);
     }
+    if listeners.iter().any(|it| it.is_valid() && is_edge(it.listener)) {
+        reachable(reader, &mut status);
+    }
+    status.listeners = listeners.iter().map(|it| it.told(reader, conditions, &gateway)).collect();
     made.status = Some((name.clone(), status));
     made
+}
+
+/// Some listeners serve nobody; a Gateway of which none serves is not accepted.
+fn tell_invalid(conditions: Conditions, invalid: &[&str], all: bool, status: &mut Status) {
+    let message = format!("these listeners serve nobody, as their conditions say: {}", invalid.join(", "));
+    for condition in &mut status.conditions {
+        match (condition.kind, condition.status) {
+            (ConditionKind::Accepted, Truth::True) => {
+                let truth = if all { Truth::False } else { Truth::True };
+                *condition = conditions.make(condition.kind, truth, "ListenersNotValid", message.as_str());
+            }
+            (ConditionKind::Programmed, Truth::True) if all => {
+                *condition = conditions.make(condition.kind, Truth::False, "Invalid", message.as_str());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whoever comes from outside needs the address at which it listens, which on one machine is not that of the mesh.
+fn reachable(reader: &Reader<'_>, status: &mut Status) {
+    let mesh = status.addresses.first().and_then(|address| address.parse().ok());
+    let listens = mesh.map(|address| reader.settings().tunnels.address(address).to_string());
+    status.addresses.extend(listens.filter(|listens| status.addresses.first() != Some(listens)));
 }
 
 fn told(
@@ -112,27 +143,12 @@ fn run(
     let address = reader.address(&Owner::Object(name.clone()), asked)?;
     workload(reader, gateway, address, made);
     let policies = access::within(reader, &name.namespace);
-    let labels = reader.gateway(&name.namespace, &name.name).map(|object| &object.metadata.labels);
-    let mut listen = |listener: &str, port: u16, role: ListenerRole, hostname: Option<HostPattern>| {
-        let set = sets::listener(&policies, name, labels, listener);
-        made.add(Resource::Listener(Arc::new(Listener {
-            gateway: names::object(name),
-            name: listener.into(),
-            port,
-            role,
-            hostname,
-            set: set.name.clone(),
-        })));
-        made.add(Resource::PolicySet(Arc::new(set)));
-    };
     match gateway.spec {
-        None => listen(AUTO_LISTENER, TUNNEL_PORT, ListenerRole::Waypoint, None),
-        Some(spec) => {
-            for listener in &spec.listeners {
-                if let Ok(role) = role(gateway, listener) {
-                    let hostname =
-                        listener.hostname.as_ref().map(|name| HostPattern(name.to_ascii_lowercase().into()));
-                    listen(listener.name.as_str(), listener.port, role, hostname);
+        None => listen(reader, gateway, &policies, None, ListenerRole::Waypoint, made),
+        Some(_) => {
+            for checked in listener::check(reader, gateway) {
+                if let Some(role) = checked.role {
+                    listen(reader, gateway, &policies, Some(checked.listener), role, made);
                 }
             }
         }
@@ -140,19 +156,30 @@ fn run(
     Ok(address)
 }
 
-fn role(gateway: &Gateway<'_>, listener: &GatewayListener) -> Result<ListenerRole, Fault> {
-    let refuse = |message: String| Err(Fault::new("UnsupportedProtocol", message));
-    if listener.tls.is_some() {
-        return refuse("TLS at a listener is not built yet".to_owned());
-    }
-    match (gateway.class, listener.protocol.as_str()) {
-        (Class::EastWest, TUNNEL_PROTOCOL) => Ok(ListenerRole::EastWest),
-        (Class::Waypoint | Class::NorthSouth, TUNNEL_PROTOCOL) => Ok(ListenerRole::Waypoint),
-        (Class::NorthSouth, other) => {
-            refuse(format!("protocol {other} is not built yet at the edge: {TUNNEL_PROTOCOL} is"))
-        }
-        (_, other) => refuse(format!("protocol {other} has no meaning here: {TUNNEL_PROTOCOL} has")),
-    }
+/// Makes a listener and the set of its way in; None is that of an automatic waypoint.
+fn listen(
+    reader: &Reader<'_>,
+    gateway: &Gateway<'_>,
+    policies: &[access::Access<'_>],
+    said: Option<&GatewayListener>,
+    role: ListenerRole,
+    made: &mut Made,
+) {
+    let name = &gateway.name;
+    let labels = reader.gateway(&name.namespace, &name.name).map(|object| &object.metadata.labels);
+    let own = said.map_or(AUTO_LISTENER, |listener| listener.name.as_str());
+    let hostname = said.and_then(|listener| listener.hostname.as_ref());
+    let set = sets::listener(reader, policies, name, labels, own);
+    made.add(Resource::Listener(Arc::new(Listener {
+        gateway: names::object(name),
+        name: own.into(),
+        port: said.map_or(TUNNEL_PORT, |listener| listener.port),
+        role,
+        hostname: hostname.map(|name| HostPattern(name.to_ascii_lowercase().into())),
+        set: set.name.clone(),
+        traffic: traffic::of_listener(reader, name, said),
+    })));
+    made.add(Resource::PolicySet(Arc::new(set)));
 }
 
 fn workload(reader: &Reader<'_>, gateway: &Gateway<'_>, address: std::net::Ipv4Addr, made: &mut Made) {
@@ -211,30 +238,4 @@ fn workload(reader: &Reader<'_>, gateway: &Gateway<'_>, address: std::net::Ipv4A
     })));
     made.add(Resource::PolicySet(Arc::new(closed)));
     made.add(Resource::PolicySet(Arc::new(set)));
-}
-
-fn listener_status(
-    reader: &Reader<'_>,
-    conditions: Conditions,
-    gateway: &Gateway<'_>,
-    listener: &GatewayListener,
-) -> ListenerStatus {
-    let fault = role(gateway, listener).err();
-    let attached = reader.routes().filter(|(name, route)| {
-        attach::attachments(reader, name, route).iter().any(|attached| match &attached.place {
-            Ok(Place::Listeners { gateway: at, listeners, .. }) => {
-                at.name == gateway.name && listeners.iter().any(|own| own.name == listener.name)
-            }
-            _ => false,
-        })
-    });
-    ListenerStatus {
-        name: listener.name.as_str().to_owned(),
-        attached_routes: u32::try_from(attached.count()).unwrap_or(u32::MAX),
-        conditions: vec![
-            conditions.judge(ConditionKind::Accepted, fault.as_ref(), "the listener is valid"),
-            conditions.holds(ConditionKind::ResolvedRefs, "it names nothing"),
-            conditions.judge(ConditionKind::Programmed, fault.as_ref(), "sent to the Gateway's proxies"),
-        ],
-    }
 }

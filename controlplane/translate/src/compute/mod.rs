@@ -1,15 +1,23 @@
 //! The computations: each a function of what it reads, named by what it makes.
 
 pub(crate) mod backend;
+mod backend_kind;
+mod catalogue;
 pub(crate) mod export;
 pub(crate) mod gateway;
+mod guard;
 pub(crate) mod import;
+mod issuer;
 pub(crate) mod link;
+mod listener;
 mod policy;
 mod principals;
+mod quota;
 mod route;
 mod route_filters;
+mod secret;
 mod service;
+mod targets;
 pub(crate) mod traffic;
 mod trust;
 mod workload;
@@ -62,19 +70,19 @@ fn of_accepted(reader: &Reader<'_>, name: &Name, object: &Object) -> Made {
         Object::ClusterLink(link) => link::compute(reader, name, link),
         Object::ServiceExport(export) => export::status(reader, name, export.metadata.generation),
         Object::Revocation(revocation) => trust::status(reader, name, revocation),
+        Object::GuardPolicy(policy) => guard::compute(reader, name, policy),
+        Object::QuotaPolicy(policy) => quota::compute(reader, name, policy),
+        Object::ToolCatalog(catalog) => catalogue::compute(reader, name, catalog),
+        Object::TokenIssuer(issuer) => issuer::compute(reader, name, issuer),
+        Object::Secret(secret) => secret::compute(reader, name, secret),
         // They are read by others and make nothing themselves.
         Object::Namespace(_)
         | Object::ServiceAccount(_)
-        | Object::Secret(_)
         | Object::GatewayClass(_)
         | Object::ReferenceGrant(_)
         | Object::ServiceImport(_)
         | Object::AccessPolicy(_)
-        | Object::ClusterAccessPolicy(_)
-        | Object::GuardPolicy(_)
-        | Object::QuotaPolicy(_)
-        | Object::ToolCatalog(_)
-        | Object::TokenIssuer(_) => Made::default(),
+        | Object::ClusterAccessPolicy(_) => Made::default(),
     }
 }
 

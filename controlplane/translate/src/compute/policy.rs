@@ -1,27 +1,26 @@
 //! Access policies: their rules with names resolved, and what is told of each where it is enforced.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use api::{
     Admitted, Kind, Name,
-    access::{AccessRule, Action as Said, ClusterAction, Mode as SaidMode},
-    refs::TargetRef,
+    access::{AccessRule, Action as Said, ClusterAction, ExternalAuth, Mode as SaidMode},
 };
-use mesh::resource::{Action, Mode, Policy, Protocol, Resource};
+use mesh::resource::{Action, Authorizer, AuthorizerProtocol, Mode, Policy, Resource};
 
-use super::principals;
+use super::{
+    principals,
+    targets::{Agents, Aim, Needs, Targets},
+    traffic::millis,
+};
 use crate::{
     access::{self, Access, ClusterAccess},
-    attach, backing,
-    binding::{Bound, Gateway},
     made::Made,
-    names, ports, protocol,
+    names,
     reader::Reader,
-    status::{self, Ancestor, CONTROLLER, ConditionKind, Conditions, Fault, Reference, Status},
+    status::{self, Conditions, Fault},
+    upstream,
 };
-
-/// Most objects that are named as enforcing one policy (Gateway API: 16).
-const ANCESTORS_MAX: usize = 16;
 
 pub(super) fn namespaced(reader: &Reader<'_>, name: &Name, admitted: &Admitted) -> Made {
     // Read through the World so that it lives as long as the World does.
@@ -29,29 +28,32 @@ pub(super) fn namespaced(reader: &Reader<'_>, name: &Name, admitted: &Admitted) 
     else {
         return Made::default();
     };
-    let targets = Targets::of(reader, &policy);
-    let fault = status::first([targets.fault.clone(), (policy.action == Said::ExternalAuth).then(not_built)]);
-    let action = match policy.action {
-        Said::Allow => Action::Allow,
-        Said::Deny | Said::ExternalAuth => Action::Deny,
+    let aim = Aim {
+        namespace: &name.namespace,
+        refs: policy.refs,
+        selectors: policy.selectors,
+        needs: needs(&policy),
     };
-    let (resource, fault) = make(
-        reader,
-        name,
-        action,
-        policy.mode,
-        policy.rules,
-        fault,
-        policy.never_accepted.map(ToString::to_string),
-    );
-    let status = told(reader, admitted, &targets, fault.as_ref());
-    let mut made = Made { status: Some((name.clone(), status)), ..Made::default() };
-    made.add(resource);
-    made
-}
-
-fn not_built() -> Fault {
-    Fault::new("NotBuiltYet", "action ExternalAuth is not built yet")
+    let targets = Targets::of(reader, &aim);
+    let (authorizer, unasked) = match authorizer(reader, name, &policy) {
+        Ok(authorizer) => (authorizer, None),
+        Err(fault) => (None, Some(fault)),
+    };
+    let said = Saying {
+        action: match policy.action {
+            Said::Allow => Action::Allow,
+            Said::Deny => Action::Deny,
+            Said::ExternalAuth => Action::ExternalAuth,
+        },
+        mode: policy.mode,
+        rules: policy.rules,
+        authorizer,
+        never_accepted: policy.never_accepted.map(ToString::to_string),
+    };
+    let fault = status::first([targets.fault.clone(), unasked.clone()]);
+    let (resource, fault) = make(reader, name, said, fault);
+    let unresolved = status::first([unasked, principals::unknown_issuer(reader, policy.rules)]);
+    finish(reader, name, admitted, &targets, resource, fault, unresolved)
 }
 
 pub(super) fn cluster(reader: &Reader<'_>, name: &Name, admitted: &Admitted) -> Made {
@@ -59,246 +61,108 @@ pub(super) fn cluster(reader: &Reader<'_>, name: &Name, admitted: &Admitted) -> 
     let Some(policy) = found.and_then(|(own, admitted)| ClusterAccess::of(own, admitted)) else {
         return Made::default();
     };
-    let action = match policy.action {
-        ClusterAction::Deny => Action::Deny,
-        ClusterAction::Limit => Action::Limit,
+    let said = Saying {
+        action: match policy.action {
+            ClusterAction::Deny => Action::Deny,
+            ClusterAction::Limit => Action::Limit,
+        },
+        mode: policy.mode,
+        rules: policy.rules,
+        authorizer: None,
+        never_accepted: policy.never_accepted.map(ToString::to_string),
     };
-    let (resource, fault) = make(
-        reader,
-        name,
-        action,
-        policy.mode,
-        policy.rules,
-        None,
-        policy.never_accepted.map(ToString::to_string),
-    );
-    let targets = Targets { mesh: true, ..Targets::default() };
-    let status = told(reader, admitted, &targets, fault.as_ref());
+    let (resource, fault) = make(reader, name, said, None);
+    let targets = Targets::everywhere();
+    let unresolved = principals::unknown_issuer(reader, policy.rules);
+    finish(reader, name, admitted, &targets, resource, fault, unresolved)
+}
+
+fn finish(
+    reader: &Reader<'_>,
+    name: &Name,
+    admitted: &Admitted,
+    targets: &Targets,
+    resource: Resource,
+    fault: Option<Fault>,
+    unresolved: Option<Fault>,
+) -> Made {
+    let generation = admitted.object().and_then(|object| object.metadata().generation);
+    let status = targets.told(reader, Conditions::of(generation), fault.as_ref(), unresolved.as_ref());
     let mut made = Made { status: Some((name.clone(), status)), ..Made::default() };
     made.add(resource);
     made
 }
 
+/// What an access policy says, of whichever kind it is.
+struct Saying<'a> {
+    action: Action,
+    mode: SaidMode,
+    rules: &'a [AccessRule],
+    authorizer: Option<Authorizer>,
+    never_accepted: Option<String>,
+}
+
 fn make(
     reader: &Reader<'_>,
     name: &Name,
-    action: Action,
-    mode: SaidMode,
-    rules: &[AccessRule],
+    said: Saying<'_>,
     fault: Option<Fault>,
-    never_accepted: Option<String>,
 ) -> (Resource, Option<Fault>) {
-    let (rules, fault) = match (fault, principals::rules(reader, rules)) {
+    let (rules, fault) = match (fault, principals::rules(reader, said.rules)) {
         (None, Ok(rules)) => (rules, None),
         (Some(fault), _) | (None, Err(fault)) => (Vec::new(), Some(fault)),
     };
-    let broken = never_accepted.or_else(|| fault.as_ref().map(|fault| fault.message.clone()));
+    let broken = said.never_accepted.or_else(|| fault.as_ref().map(|fault| fault.message.clone()));
     let policy = Policy {
-        authorizer: None,
         name: names::object(name),
-        action,
-        mode: match mode {
-            SaidMode::Enforce => Mode::Enforce,
-            SaidMode::Audit => Mode::Audit,
-        },
+        action: said.action,
+        mode: mode(said.mode),
         broken: broken.map(Into::into),
         rules,
+        authorizer: said.authorizer,
     };
     (Resource::Policy(Arc::new(policy)), fault)
 }
 
-/// What a policy applies to, as far as it is there.
-#[derive(Default)]
-struct Targets {
-    /// True if node proxies enforce it.
-    mesh: bool,
-    /// The Gateways whose proxies enforce it.
-    gateways: BTreeSet<Name>,
-    /// Targets that are not there.
-    missing: Vec<String>,
-    /// True if requests of it can be read nowhere.
-    unread: Vec<String>,
-    /// Why it cannot be realised.
-    fault: Option<Fault>,
-}
-
-impl Targets {
-    fn of(reader: &Reader<'_>, policy: &Access<'_>) -> Self {
-        let mut targets = Self::default();
-        for target in policy.refs {
-            targets.add(reader, policy, target);
-        }
-        for selector in policy.selectors {
-            let selected = TargetsOfKind::of(reader, &policy.name.namespace, selector.kind.as_str());
-            let mut found = false;
-            for (name, labels) in selected.0 {
-                if selector.match_labels.are_all_in(labels) {
-                    found = true;
-                    targets.add_object(reader, policy, &name, None);
-                }
-            }
-            if !found {
-                targets.missing.push(format!("no {} has these labels", selector.kind));
-            }
-        }
-        targets
-    }
-
-    fn add(&mut self, reader: &Reader<'_>, policy: &Access<'_>, target: &TargetRef) {
-        let Ok(kind) = target.kind.as_str().parse::<Kind>() else {
-            self.fault = Some(Fault::new("Invalid", format!("{} is no target", target.kind)));
-            return;
-        };
-        let namespace = if kind == Kind::Namespace { "" } else { policy.name.namespace.as_str() };
-        let name = Name::new(kind, namespace, target.name.as_str());
-        if kind == Kind::Namespace && target.name.as_str() != policy.name.namespace {
-            self.fault = Some(Fault::new("Invalid", "a policy targets no namespace but its own"));
-        }
-        self.add_object(reader, policy, &name, target.section_name.as_ref().map(|section| section.as_str()));
-    }
-
-    fn add_object(&mut self, reader: &Reader<'_>, policy: &Access<'_>, name: &Name, section: Option<&str>) {
-        let speaks_mcp = policy.rules.iter().any(|rule| rule.to.iter().any(|to| to.mcp.is_some()));
-        match name.kind {
-            // They need not be written: a namespace or an account is there as soon as something is in it.
-            Kind::Namespace | Kind::ServiceAccount => self.mesh = true,
-            Kind::Service => {
-                let Some(service) = reader.service(&name.namespace, &name.name) else {
-                    self.missing.push(format!("there is no {name}"));
-                    return;
-                };
-                self.mesh = true;
-                let meant = |port: &&api::core::ServicePort| {
-                    section.is_none_or(|section| ports::sections(port).iter().any(|own| own == section))
-                };
-                let meant: Vec<_> = service.spec.ports.iter().filter(meant).collect();
-                if meant.is_empty() {
-                    self.missing.push(format!("{name} has no port {}", section.unwrap_or("at all")));
-                    return;
-                }
-                let speaks = |port: &&&api::core::ServicePort| {
-                    let said = port.app_protocol.as_ref().map(|said| said.as_str());
-                    protocol::of_port(said, port.name.as_ref().map(|name| name.as_str())) == Protocol::Mcp
-                };
-                if speaks_mcp && !meant.iter().any(|port| speaks(&port)) {
-                    self.fault = Some(Fault::new(
-                        "ProtocolMismatch",
-                        format!(
-                            "{name} does not say that it speaks MCP: give the port appProtocol: strait.dev/mcp"
-                        ),
-                    ));
-                }
-                let bound = Bound::of_service(reader, name, &service.metadata.labels);
-                match bound.wanted() {
-                    Some(gateway) => {
-                        self.gateways.insert(gateway.clone());
-                    }
-                    None if access::reads_requests(policy.rules) => self.unread.push(name.to_string()),
-                    None => {}
-                }
-            }
-            Kind::AgentBackend => match reader.backend(&name.namespace, &name.name) {
-                None => self.missing.push(format!("there is no {name}")),
-                Some(backend) => {
-                    if let Ok(gateway) = backing::gateway(reader, name, &backend.spec) {
-                        self.gateways.insert(gateway.name);
-                    }
-                    let servers = backend.spec.mcp.iter().flat_map(|mcp| mcp.servers.iter());
-                    let names = |section: &str| servers.clone().any(|server| server.name == section);
-                    if section.is_some_and(|section| !names(section)) {
-                        self.missing.push(format!("{name} has no server {}", section.unwrap_or_default()));
-                    }
-                }
-            },
-            Kind::Gateway => match Gateway::find(reader, name) {
-                Err(fault) => self.missing.push(fault.message),
-                Ok(gateway) => {
-                    let listeners = gateway.spec.map_or(&[][..], |spec| &spec.listeners);
-                    if let Some(section) = section
-                        && !listeners.iter().any(|listener| listener.name == section)
-                    {
-                        self.missing.push(format!("{name} has no listener {section}"));
-                    }
-                    self.gateways.insert(name.clone());
-                }
-            },
-            Kind::HttpRoute => match reader.routes_within(&name.namespace).find(|(own, _)| *own == name) {
-                None => self.missing.push(format!("there is no {name}")),
-                Some((own, route)) => {
-                    if section.is_some() {
-                        self.fault = Some(Fault::new(
-                            "NotBuiltYet",
-                            "a policy on one rule of a route is not built yet: target the route",
-                        ));
-                    }
-                    let places = attach::attachments(reader, own, route);
-                    let gateways =
-                        places.iter().filter_map(|attached| attached.place.as_ref().ok()?.gateway());
-                    self.gateways.extend(gateways.map(|gateway| gateway.name.clone()));
-                }
-            },
-            other => self.fault = Some(Fault::new("Invalid", format!("{other} is no target"))),
-        }
+/// Whether a policy decides, in the words of `mesh`.
+pub(super) fn mode(said: SaidMode) -> Mode {
+    match said {
+        SaidMode::Enforce => Mode::Enforce,
+        SaidMode::Audit => Mode::Audit,
     }
 }
 
-/// Objects of one kind with their labels.
-struct TargetsOfKind<'w>(Vec<(Name, &'w api::bounded::Texts)>);
-
-impl<'w> TargetsOfKind<'w> {
-    fn of(reader: &Reader<'w>, namespace: &str, kind: &str) -> Self {
-        let Ok(kind) = kind.parse::<Kind>() else { return Self(Vec::new()) };
-        let found = reader.admitted_within(kind, namespace);
-        Self(found.filter_map(|(name, admitted)| Some((name.clone(), admitted.object()?.labels()))).collect())
+fn needs(policy: &Access<'_>) -> Needs {
+    let mut needs = Needs { requests: policy.reads_requests(), ..Needs::default() };
+    for to in policy.rules.iter().flat_map(|rule| rule.to.iter()) {
+        needs.protocols.extend(to.mcp.as_ref().map(|_| Agents::Mcp));
+        needs.protocols.extend(to.a2a.as_ref().map(|_| Agents::A2a));
+        needs.protocols.extend(to.llm.as_ref().map(|_| Agents::Llm));
     }
+    needs
 }
 
-fn told(reader: &Reader<'_>, admitted: &Admitted, targets: &Targets, fault: Option<&Fault>) -> Status {
-    let generation = admitted.object().and_then(|object| object.metadata().generation);
-    let conditions = Conditions::of(generation);
-    let missing =
-        (!targets.missing.is_empty()).then(|| Fault::new("TargetNotFound", targets.missing.join("; ")));
-    let accepted = status::first([fault.cloned(), missing.clone()]);
-    let mut ancestors: Vec<Reference> = Vec::new();
-    if targets.mesh || targets.gateways.is_empty() {
-        ancestors.push(Reference {
-            group: api::object::GROUP.to_owned(),
-            kind: "Mesh".to_owned(),
-            namespace: String::new(),
-            name: reader.settings().cluster.to_string(),
-            section_name: None,
-            port: None,
-        });
+/// Who is asked by a policy that asks.
+fn authorizer(reader: &Reader<'_>, name: &Name, policy: &Access<'_>) -> Result<Option<Authorizer>, Fault> {
+    if policy.action != Said::ExternalAuth {
+        return Ok(None);
     }
-    ancestors.extend(targets.gateways.iter().map(Reference::to));
-    let of = |reference: Reference| {
-        let gateway = targets.gateways.iter().find(|name| Reference::to(name) == reference);
-        let silent = gateway
-            .filter(|gateway| !reader.serving(gateway))
-            .map(|gateway| Fault::new("GatewayNotServing", format!("no proxy of {gateway} is connected")));
-        let unread = (gateway.is_none() && !targets.unread.is_empty()).then(|| {
-            Fault::new(
-                "NoWaypoint",
-                format!(
-                    "its terms on requests can be read nowhere, so an Allow grants nothing and a Deny refuses everything at {}: label strait.dev/use-waypoint there",
-                    targets.unread.join(", ")
-                ),
-            )
-        });
-        let programmed = status::first([accepted.clone(), silent, unread]);
-        Ancestor {
-            ancestor_ref: reference,
-            controller_name: CONTROLLER,
-            conditions: vec![
-                conditions.judge(ConditionKind::Accepted, accepted.as_ref(), "the policy is valid"),
-                conditions.judge(ConditionKind::ResolvedRefs, missing.as_ref(), "every target is there"),
-                conditions.judge(
-                    ConditionKind::Programmed,
-                    programmed.as_ref(),
-                    "sent to every proxy that enforces it",
-                ),
-            ],
-        }
+    let said = policy.external_auth;
+    let (Some(said), Some(to)) = (said, said.and_then(ExternalAuth::service_ref)) else {
+        return Err(Fault::new("Invalid", "action ExternalAuth does not say whom it asks"));
     };
-    Status { ancestors: ancestors.into_iter().take(ANCESTORS_MAX).map(of).collect(), ..Status::default() }
+    let lower = |texts: &[api::bounded::Text<256>]| -> Vec<Arc<str>> {
+        texts.iter().map(|text| text.to_ascii_lowercase().into()).collect()
+    };
+    Ok(Some(Authorizer {
+        target: upstream::service(reader, name, to)?,
+        protocol: match &said.http {
+            Some(http) => AuthorizerProtocol::Http { path_prefix: http.path_prefix().into() },
+            None => AuthorizerProtocol::Grpc,
+        },
+        timeout: millis(said.timeout()),
+        headers: lower(&said.headers),
+        upstream_headers: said.http.as_ref().map(|http| lower(&http.upstream_headers)).unwrap_or_default(),
+        body_bytes: said.body_bytes(),
+    }))
 }

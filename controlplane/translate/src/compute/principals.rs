@@ -6,12 +6,13 @@ use api::access::{self as said, AccessRule, ArgumentTerm as SaidArgument, Scalar
 use mesh::{
     identity::{IdentityPattern, TrustDomain},
     resource::{
-        ArgumentTerm, ArgumentTest, HostPattern, HttpTerm, McpTerm, NamedMatch, Operation, PathMatch,
-        PortRange, Principals, Rule, Source, TextMatch, ToolTerm,
+        A2aTerm, ArgumentTerm, ArgumentTest, HostPattern, HttpTerm, LlmTerm, McpTerm, NamedMatch, Operation,
+        PathMatch, PortRange, Principals, Rule, Source, TextMatch, ToolTerm, UserTerm,
     },
 };
 use serde_json::Value;
 
+use super::catalogue;
 use crate::{reader::Reader, status::Fault};
 
 /// Resolves the rules of a policy.
@@ -31,10 +32,24 @@ fn resolve(reader: &Reader<'_>, rule: &AccessRule) -> Result<Rule, Fault> {
 }
 
 fn source(reader: &Reader<'_>, from: &said::Source) -> Result<Source, Fault> {
-    let not_built = |what: &str| Fault::new("NotBuiltYet", format!("{what} is not built yet"));
-    if from.user.is_some() {
-        return Err(not_built("from.user"));
-    }
+    let ip_blocks = from
+        .ip_blocks
+        .iter()
+        .map(|block| {
+            let parsed = block.as_str().parse();
+            parsed.map_err(|error| Fault::new("Invalid", format!("from.ipBlocks: {block}: {error}")))
+        })
+        .collect::<Result<Vec<ipnet::IpNet>, Fault>>()?;
+    Ok(Source {
+        principals: principals(reader, from)?,
+        ip_blocks: some(ip_blocks),
+        user: from.user.as_ref().map(user),
+        anyone: from.anyone == Some(true),
+    })
+}
+
+/// Everything that an entry says of identities, field by field.
+fn principals(reader: &Reader<'_>, from: &said::Source) -> Result<Vec<Principals>, Fault> {
     let own = &reader.settings().trust_domain;
     let trust_domain: TrustDomain = match &from.trust_domain {
         None => own.clone(),
@@ -43,81 +58,109 @@ fn source(reader: &Reader<'_>, from: &said::Source) -> Result<Source, Fault> {
             .parse()
             .map_err(|error| Fault::new("Invalid", format!("from.trustDomain: {error}")))?,
     };
-    let pattern = |path: String| -> Result<IdentityPattern, Fault> {
-        format!("spiffe://{trust_domain}{path}")
-            .parse()
-            .map_err(|error| Fault::new("Invalid", format!("from: {error}")))
-    };
-    let mut principals = Vec::new();
-    let mut named = |field: &str, any_of: Vec<IdentityPattern>| {
-        principals.push(Principals { field: field.into(), any_of })
-    };
+    let mut named = Vec::new();
     if !from.service_accounts.is_empty() {
-        let accounts = from.service_accounts.iter().map(|account| {
-            let (namespace, name) = account.as_str().split_once('/').ok_or_else(|| {
-                Fault::new("Invalid", format!("from.serviceAccounts: {account} is not NAMESPACE/NAME"))
-            })?;
-            pattern(format!("/ns/{namespace}/sa/{name}"))
-        });
-        named("serviceAccounts", accounts.collect::<Result<_, _>>()?);
+        let accounts =
+            from.service_accounts.iter().map(|account| account_pattern(&trust_domain, account.as_str()));
+        named.push(field("serviceAccounts", accounts.collect::<Result<_, _>>()?));
     }
     if let Some(selector) = &from.service_account_selector {
         if trust_domain != *own {
-            return Err(Fault::new(
-                "Invalid",
-                format!(
-                    "from.serviceAccountSelector: labels of service accounts of {trust_domain} are not known here"
-                ),
-            ));
+            let message = format!(
+                "from.serviceAccountSelector: labels of service accounts of {trust_domain} are not known here"
+            );
+            return Err(Fault::new("Invalid", message));
         }
         let accounts =
             reader.service_accounts().filter(|(_, account)| selector.matches(&account.metadata.labels));
-        let patterns = accounts.map(|(name, _)| pattern(format!("/ns/{}/sa/{}", name.namespace, name.name)));
-        named("serviceAccountSelector", patterns.collect::<Result<_, _>>()?);
+        let patterns = accounts
+            .map(|(name, _)| pattern(&trust_domain, &format!("/ns/{}/sa/{}", name.namespace, name.name)));
+        named.push(field("serviceAccountSelector", patterns.collect::<Result<_, _>>()?));
     }
     if !from.namespaces.is_empty() {
-        let patterns = from.namespaces.iter().map(|namespace| pattern(format!("/ns/{namespace}/sa/*")));
-        named("namespaces", patterns.collect::<Result<_, _>>()?);
+        let patterns =
+            from.namespaces.iter().map(|namespace| pattern(&trust_domain, &format!("/ns/{namespace}/sa/*")));
+        named.push(field("namespaces", patterns.collect::<Result<_, _>>()?));
     }
     if !from.identities.is_empty() {
         let patterns = from.identities.iter().map(|identity| {
-            identity
-                .as_str()
-                .parse()
-                .map_err(|error| Fault::new("Invalid", format!("from.identities: {error}")))
+            let parsed = identity.as_str().parse();
+            parsed.map_err(|error| Fault::new("Invalid", format!("from.identities: {error}")))
         });
-        named("identities", patterns.collect::<Result<_, _>>()?);
+        named.push(field("identities", patterns.collect::<Result<_, _>>()?));
     }
     if from.trust_domain.is_some() {
-        named("trustDomain", vec![pattern("/**".to_owned())?]);
+        named.push(field("trustDomain", vec![pattern(&trust_domain, "/**")?]));
     }
-    let blocks = from.ip_blocks.iter().map(|block| {
-        block
-            .as_str()
-            .parse()
-            .map_err(|error| Fault::new("Invalid", format!("from.ipBlocks: {block}: {error}")))
-    });
-    let ip_blocks: Vec<ipnet::IpNet> = blocks.collect::<Result<_, Fault>>()?;
-    Ok(Source {
-        user: None,
-        principals,
-        ip_blocks: (!ip_blocks.is_empty()).then_some(ip_blocks),
-        anyone: from.anyone == Some(true),
-    })
+    Ok(named)
+}
+
+fn field(field: &str, any_of: Vec<IdentityPattern>) -> Principals {
+    Principals { field: field.into(), any_of }
+}
+
+fn pattern(trust_domain: &TrustDomain, path: &str) -> Result<IdentityPattern, Fault> {
+    let parsed = format!("spiffe://{trust_domain}{path}").parse();
+    parsed.map_err(|error| Fault::new("Invalid", format!("from: {error}")))
+}
+
+fn account_pattern(trust_domain: &TrustDomain, account: &str) -> Result<IdentityPattern, Fault> {
+    let (namespace, name) = account.split_once('/').ok_or_else(|| {
+        Fault::new("Invalid", format!("from.serviceAccounts: {account} is not NAMESPACE/NAME"))
+    })?;
+    pattern(trust_domain, &format!("/ns/{namespace}/sa/{name}"))
+}
+
+fn user(said: &said::User) -> UserTerm {
+    let values = |said: &[api::bounded::Text<1024>]| -> Vec<Arc<str>> {
+        said.iter().map(|value| value.as_str().into()).collect()
+    };
+    UserTerm {
+        issuer: said.issuer.as_str().into(),
+        audience: said.audience.as_ref().map(|audience| audience.as_str().into()),
+        claims: said.claims.iter().map(|(claim, said)| (claim.as_str().into(), values(said))).collect(),
+        scopes: values(&said.scopes),
+    }
+}
+
+/// The first issuer that is named and not there: nobody is its user, so a grant to its users reaches nobody.
+pub(super) fn unknown_issuer(reader: &Reader<'_>, rules: &[AccessRule]) -> Option<Fault> {
+    let named = rules.iter().flat_map(|rule| rule.from.iter()).filter_map(|from| from.user.as_ref());
+    let mut named = named.map(|user| user.issuer.as_str());
+    let unknown = named.find(|issuer| reader.issuer("", issuer).is_none())?;
+    Some(Fault::new("IssuerNotFound", format!("there is no TokenIssuer {unknown}: nobody is its user")))
 }
 
 fn operation(to: &said::Operation) -> Result<Operation, Fault> {
-    if to.a2a.is_some() || to.llm.is_some() {
-        return Err(Fault::new("NotBuiltYet", "to.a2a and to.llm are not built yet"));
-    }
     let ports: Vec<PortRange> = to.ports.iter().map(|port| PortRange { first: *port, last: *port }).collect();
     Ok(Operation {
-        a2a: None,
-        llm: None,
         ports: some(ports),
         http: to.http.as_ref().map(http),
-        mcp: to.mcp.as_ref().map(mcp).transpose()?,
+        mcp: to.mcp.as_ref().map(mcp),
+        a2a: to.a2a.as_ref().map(a2a).transpose()?,
+        llm: to.llm.as_ref().map(llm),
     })
+}
+
+fn a2a(term: &said::A2aOperation) -> Result<A2aTerm, Fault> {
+    let methods = term.methods.iter().map(|method| {
+        let known = said::a2a_method(method.as_str());
+        known
+            .map(Arc::from)
+            .ok_or_else(|| Fault::new("Invalid", format!("to.a2a.methods: {method} is no method of A2A")))
+    });
+    Ok(A2aTerm {
+        methods: some(methods.collect::<Result<_, _>>()?),
+        tenants: some(term.tenants.iter().map(|tenant| starred(tenant.as_str())).collect()),
+        skills: some(term.skills.iter().map(|skill| starred(skill.as_str())).collect()),
+    })
+}
+
+fn llm(term: &said::LlmOperation) -> LlmTerm {
+    LlmTerm {
+        providers: some(term.providers.iter().map(|provider| starred(provider.as_str())).collect()),
+        models: some(term.models.iter().map(|model| starred(model.as_str())).collect()),
+    }
 }
 
 fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
@@ -150,33 +193,29 @@ fn header(term: &said::HeaderTerm) -> NamedMatch {
     NamedMatch { name: term.name.as_str().to_ascii_lowercase().into(), value }
 }
 
-fn mcp(term: &said::McpOperation) -> Result<McpTerm, Fault> {
-    let tools: Result<Vec<ToolTerm>, Fault> = term.tools.iter().map(tool).collect();
+fn mcp(term: &said::McpOperation) -> McpTerm {
     let prompts =
         term.prompts.iter().flat_map(|prompt| prompt.names.iter()).map(|name| starred(name.as_str()));
     let resources =
         term.resources.iter().flat_map(|resource| resource.uris.iter()).map(|uri| starred(uri.as_str()));
-    Ok(McpTerm {
-        tools: some(tools?),
+    McpTerm {
+        tools: some(term.tools.iter().map(tool).collect()),
         prompts: some(prompts.collect()),
         resources: some(resources.collect()),
         methods: some(term.methods.iter().map(|method| method.as_str().into()).collect()),
-    })
+    }
 }
 
-fn tool(term: &said::ToolTerm) -> Result<ToolTerm, Fault> {
-    if term.access.is_some() {
-        return Err(Fault::new("NotBuiltYet", "to.mcp.tools.access is not built yet: name the tools"));
-    }
-    Ok(ToolTerm {
-        access: None,
+fn tool(term: &said::ToolTerm) -> ToolTerm {
+    ToolTerm {
         names: term.names.iter().map(|name| starred(name.as_str())).collect(),
+        access: term.access.map(catalogue::access),
         arguments: term.arguments.iter().flat_map(argument).collect(),
-    })
+    }
 }
 
 /// A name, or all that begin with what stands before its `*`.
-fn starred(name: &str) -> TextMatch {
+pub(super) fn starred(name: &str) -> TextMatch {
     match name.strip_suffix('*') {
         Some(prefix) => TextMatch::Prefix(prefix.into()),
         None => TextMatch::Exact(name.into()),

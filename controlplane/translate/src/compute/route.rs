@@ -49,7 +49,7 @@ pub(super) fn compute(reader: &Reader<'_>, name: &Name, object: &Object<HttpRout
     if !places.is_empty() {
         let policies = access::within(reader, &name.namespace);
         let named = object.spec.rules.iter().filter_map(|rule| Some(rule.name.as_ref()?.as_str().to_owned()));
-        let set = sets::route(&policies, name, &object.metadata.labels, named.collect());
+        let set = sets::route(reader, &policies, name, &object.metadata.labels, named.collect());
         made.add(Resource::Route(Arc::new(Route {
             name: names::object(name),
             created: object.metadata.creation_timestamp.as_deref().map(Into::into),

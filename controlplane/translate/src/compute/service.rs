@@ -148,7 +148,7 @@ fn balancing(reader: &Reader<'_>, name: &Name, object: &Object<ServiceSpec>) -> 
 /// What a port speaks. A port that says nothing and to which a route is attached speaks HTTP.
 fn speaks(port: &SaidPort, routed: &Routed) -> Protocol {
     let said = port.app_protocol.as_ref().map(|said| said.as_str());
-    let found = protocol::of_port(said, port.name.as_ref().map(|name| name.as_str()));
+    let found = protocol::of(port);
     match found == Protocol::Tcp && said.is_none() && (routed.all || routed.ports.contains(&port.port)) {
         true => Protocol::Http,
         false => found,

@@ -1,19 +1,26 @@
 //! How requests are delivered: of all MeshTrafficPolicies that speak of a request, field by field the most
 //! specific, and of several on one level the oldest. Who loses on its own level is told.
 
+use std::time::Duration;
+
 use api::{
     Kind, Name, Resource as Object,
     core::ServicePort,
+    gateway::GatewayListener,
+    period::Period,
     refs::TargetRef,
-    traffic::{Algorithm, LocalityPreference, MeshTrafficPolicySpec},
+    traffic::{
+        Algorithm, Authentication as SaidAuthentication, AuthenticationMode, LocalityPreference,
+        MeshTrafficPolicySpec,
+    },
 };
-use mesh::resource::{BackendTarget, Balance, Millis, Retries, Traffic};
+use mesh::resource::{Authentication, BackendTarget, Balance, Millis, Retries, Traffic};
 
 use crate::{
     attach::Place,
     binding::{Bound, Gateway},
     made::Made,
-    ports,
+    ports::{self, Serves},
     reader::Reader,
     status::{self, Ancestor, CONTROLLER, ConditionKind, Conditions, Fault, Reference, Status},
 };
@@ -72,10 +79,11 @@ enum Field {
     Retries,
     Algorithm,
     Locality,
+    Authentication,
 }
 
 impl Field {
-    const ALL: [(Self, &'static str); 7] = [
+    const ALL: [(Self, &'static str); 8] = [
         (Self::RequestTimeout, "timeouts.request"),
         (Self::AttemptTimeout, "timeouts.backendRequest"),
         (Self::ConnectTimeout, "timeouts.connect"),
@@ -83,6 +91,7 @@ impl Field {
         (Self::Retries, "retries"),
         (Self::Algorithm, "balancing.algorithm"),
         (Self::Locality, "balancing.locality"),
+        (Self::Authentication, "authentication"),
     ];
 
     fn is_set(self, spec: &MeshTrafficPolicySpec) -> bool {
@@ -96,6 +105,7 @@ impl Field {
             Self::Retries => spec.retries.is_some(),
             Self::Algorithm => balancing.is_some_and(|balancing| balancing.algorithm.is_some()),
             Self::Locality => balancing.is_some_and(|balancing| balancing.locality.is_some()),
+            Self::Authentication => spec.authentication.is_some(),
         }
     }
 }
@@ -111,13 +121,23 @@ fn resolve(reader: &Reader<'_>, mut traffic: Traffic, levels: &[Level]) -> Traff
     traffic
 }
 
+/// A span of time as proxies know it.
+pub(super) fn millis(span: Duration) -> Millis {
+    Millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn authentication(said: &SaidAuthentication) -> Authentication {
+    Authentication {
+        required: said.mode == AuthenticationMode::Required,
+        issuers: said.issuers.iter().map(|issuer| issuer.as_str().into()).collect(),
+        resource: said.resource.as_ref().map(|resource| resource.as_str().into()),
+    }
+}
+
 fn lay(traffic: &mut Traffic, spec: &MeshTrafficPolicySpec) {
-    let millis = |period: api::period::Period| {
-        Millis(u64::try_from(period.duration().as_millis()).unwrap_or(u64::MAX))
-    };
-    let lay = |field: &mut Option<Millis>, said: Option<api::period::Period>| {
+    let lay = |field: &mut Option<Millis>, said: Option<Period>| {
         if let Some(period) = said {
-            *field = Some(millis(period));
+            *field = Some(millis(period.duration()));
         }
     };
     if let Some(timeouts) = &spec.timeouts {
@@ -130,7 +150,7 @@ fn lay(traffic: &mut Traffic, spec: &MeshTrafficPolicySpec) {
         traffic.retries = Some(Retries {
             attempts: retries.attempts,
             codes: retries.codes.to_vec(),
-            backoff: retries.backoff.map(millis),
+            backoff: retries.backoff.map(|backoff| millis(backoff.duration())),
         });
     }
     if let Some(algorithm) = spec.balancing.as_ref().and_then(|balancing| balancing.algorithm) {
@@ -139,6 +159,9 @@ fn lay(traffic: &mut Traffic, spec: &MeshTrafficPolicySpec) {
             Algorithm::Random => Balance::Random,
             Algorithm::RoundRobin => Balance::RoundRobin,
         });
+    }
+    if let Some(said) = &spec.authentication {
+        traffic.authentication = Some(authentication(said));
     }
 }
 
@@ -171,6 +194,17 @@ pub(super) fn of_backend(reader: &Reader<'_>, name: &Name, gateway: Option<&Gate
     resolve(reader, Traffic::default(), &levels)
 }
 
+/// What a Gateway and one of its listeners say of all that comes in there; None is that of an automatic waypoint.
+pub(super) fn of_listener(
+    reader: &Reader<'_>,
+    gateway: &Name,
+    listener: Option<&GatewayListener>,
+) -> Traffic {
+    let mut levels = vec![Level::whole(gateway)];
+    levels.extend(listener.map(|listener| Level::part(gateway, vec![listener.name.as_str().to_owned()])));
+    resolve(reader, Traffic::default(), &levels)
+}
+
 /// What Gateways, listeners, the route and the rule say together.
 pub(super) fn of_rule(
     reader: &Reader<'_>,
@@ -183,7 +217,7 @@ pub(super) fn of_rule(
         match place {
             Place::Listeners { gateway, listeners: at, .. } => {
                 gateways.push(Level::whole(&gateway.name));
-                let part = |listener: &&api::gateway::GatewayListener| {
+                let part = |listener: &&GatewayListener| {
                     Level::part(&gateway.name, vec![listener.name.as_str().to_owned()])
                 };
                 listeners.extend(at.iter().map(part));
@@ -197,10 +231,32 @@ pub(super) fn of_rule(
             }
         }
     }
-    let mut levels: Vec<Level> = gateways.into_iter().chain(listeners).collect();
-    levels.push(Level::whole(route));
+    let above: Vec<Level> = gateways.into_iter().chain(listeners).collect();
+    let mut traffic = resolve(reader, Traffic::default(), &above);
+    traffic.authentication = shared_authentication(reader, places);
+    let mut levels = vec![Level::whole(route)];
     levels.extend(rule.map(|rule| Level::part(route, vec![rule.to_owned()])));
-    resolve(reader, Traffic::default(), &levels)
+    resolve(reader, traffic, &levels)
+}
+
+/// What all places of a route say of authentication, if they say the same. Where they differ, one place must not
+/// loosen another: each listener says it itself.
+fn shared_authentication(reader: &Reader<'_>, places: &[&Place<'_>]) -> Option<Authentication> {
+    let mut said = Vec::new();
+    for place in places {
+        match place {
+            Place::Listeners { gateway, listeners, .. } => {
+                let at = |listener: &&GatewayListener| of_listener(reader, &gateway.name, Some(listener));
+                said.extend(listeners.iter().map(at).map(|traffic| traffic.authentication));
+            }
+            Place::Service { .. } => {
+                let levels = place.gateway().map(of_gateway).unwrap_or_default();
+                said.push(resolve(reader, Traffic::default(), &levels).authentication);
+            }
+        }
+    }
+    let first = said.first().cloned().flatten();
+    if said.iter().all(|other| *other == first) { first } else { None }
 }
 
 /// What a backend of a rule says on top of the rule.
@@ -221,6 +277,16 @@ pub(super) fn of_route_backend(
     resolve(reader, rule, &levels)
 }
 
+/// True if a port of a Service that leads to a workload's port takes only requests of users.
+pub(super) fn needs_users(reader: &Reader<'_>, serves: &Serves<'_>, target: u16) -> bool {
+    let leading =
+        serves.service.spec.ports.iter().filter(|port| serves.ports.get(&port.port) == Some(&target));
+    leading.into_iter().any(|port| {
+        let said = resolve(reader, Traffic::default(), &of_port(serves.name, port)).authentication;
+        said.is_some_and(|said| said.required)
+    })
+}
+
 /// True if endpoints near the caller come first.
 pub(super) fn prefers_near(reader: &Reader<'_>, service: &Name) -> bool {
     let policies = Level::whole(service).policies(reader);
@@ -230,10 +296,11 @@ pub(super) fn prefers_near(reader: &Reader<'_>, service: &Name) -> bool {
 
 pub(super) fn compute(reader: &Reader<'_>, name: &Name, object: &Object<MeshTrafficPolicySpec>) -> Made {
     let conditions = Conditions::of(object.metadata.generation);
+    let unresolved = unknown_issuer(reader, &object.spec);
     let tell = |target: &TargetRef| {
         let accepted = fault(reader, name, target);
         let lost = accepted.is_none().then(|| lost(reader, name, &object.spec, target)).flatten();
-        let programmed = status::first([accepted.clone(), lost]);
+        let programmed = status::first([accepted.clone(), lost, unresolved.clone()]);
         Ancestor {
             ancestor_ref: Reference {
                 group: target.group.clone(),
@@ -246,12 +313,27 @@ pub(super) fn compute(reader: &Reader<'_>, name: &Name, object: &Object<MeshTraf
             controller_name: CONTROLLER,
             conditions: vec![
                 conditions.judge(ConditionKind::Accepted, accepted.as_ref(), "the policy is valid"),
+                conditions.judge(
+                    ConditionKind::ResolvedRefs,
+                    unresolved.as_ref(),
+                    "everything it names is there",
+                ),
                 conditions.judge(ConditionKind::Programmed, programmed.as_ref(), "every field is in force"),
             ],
         }
     };
     let ancestors = object.spec.target_refs.iter().map(tell).collect();
     Made { status: Some((name.clone(), Status { ancestors, ..Status::default() })), ..Made::default() }
+}
+
+/// The first issuer that is named and not there: none of its tokens is valid.
+fn unknown_issuer(reader: &Reader<'_>, spec: &MeshTrafficPolicySpec) -> Option<Fault> {
+    let mut named = spec.authentication.iter().flat_map(|said| said.issuers.iter());
+    let unknown = named.find(|issuer| reader.issuer("", issuer.as_str()).is_none())?;
+    Some(Fault::new(
+        "IssuerNotFound",
+        format!("there is no TokenIssuer {unknown}: none of its tokens is valid"),
+    ))
 }
 
 fn fault(reader: &Reader<'_>, name: &Name, target: &TargetRef) -> Option<Fault> {

@@ -18,11 +18,12 @@ use mesh::{
     },
 };
 
+use super::traffic;
 use crate::{
     access::{self, Access},
     addresses::Owner,
     binding::{Bound, Gateway},
-    labels,
+    content, labels,
     made::Made,
     names,
     ports::{self, Serves},
@@ -249,7 +250,9 @@ impl<'a, 'w> Judged<'a, 'w> {
             return Admission::Through { waypoints: waypoints.into_iter().collect(), dial };
         }
         let pending = bounds.iter().any(|bound| matches!(bound, Bound::Pending { .. }));
-        match pending && self.reads_requests(reader, port, leading) {
+        let refuses = (pending && self.reads_requests(reader, port, leading))
+            || self.reads_content(reader, port, leading);
+        match refuses {
             true => Admission::Through { waypoints: Vec::new(), dial: None },
             false => Admission::Direct,
         }
@@ -266,8 +269,21 @@ impl<'a, 'w> Judged<'a, 'w> {
             || self
                 .policies
                 .iter()
-                .filter(|policy| access::reads_requests(policy.rules))
+                .filter(|policy| policy.reads_requests())
                 .any(|policy| parts.iter().any(|part| policy.targets(part)))
+    }
+
+    /// True if a guard, a quota or the authentication of users speaks of a Service that leads here: a node reads no
+    /// requests, and nobody may come past who does.
+    fn reads_content(&self, reader: &Reader<'w>, port: u16, leading: &[&(&Serves<'w>, Bound<'w>)]) -> bool {
+        if leading.is_empty() {
+            return false;
+        }
+        let account = self.object.spec.service_account.as_str();
+        let serving: Vec<(&Serves<'w>, u16)> = leading.iter().map(|(serves, _)| (*serves, port)).collect();
+        let (parts, _) = sets::parts_of_workload_port(&self.name.namespace, (account, None), &serving);
+        content::is_read(reader, &self.name.namespace, &parts)
+            || serving.iter().any(|(serves, target)| traffic::needs_users(reader, serves, *target))
     }
 
     fn vouchers(
