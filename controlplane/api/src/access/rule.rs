@@ -113,10 +113,6 @@ pub struct User {
     /// Claims by name, each with the values of which one is enough; dots lead into objects, and of a claim that is a
     /// list one item is enough.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
-    #[x_kube(
-        validation = Rule::new("self.all(c, c.matches('^[^.]+([.][^.]+)*$'))")
-            .message("the name of a claim is a name, or names with dots between them")
-    )]
     pub claims: Map<List<Text<1024>, 64>, 16>,
     /// Scopes; all are needed.
     #[serde(default, skip_serializing_if = "List::is_empty")]
