@@ -1,6 +1,6 @@
 //! Any bytes are read or refused, by a caller and by an agent, and nothing more than that.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::result_large_err, reason = "a test")]
 
 mod support;
 

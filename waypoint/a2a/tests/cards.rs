@@ -1,6 +1,6 @@
 //! Cards as a caller gets them.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::result_large_err, reason = "a test")]
 
 mod support;
 

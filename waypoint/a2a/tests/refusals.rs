@@ -1,6 +1,6 @@
 //! What is refused, and how each binding and version is told.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::result_large_err, reason = "a test")]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! Streams: each event is judged when it passes, and its ids are sealed.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::result_large_err, reason = "a test")]
 
 mod support;
 

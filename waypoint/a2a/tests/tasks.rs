@@ -1,6 +1,6 @@
 //! Whose tasks and contexts they are, in both versions and bindings.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::result_large_err, reason = "a test")]
 
 mod support;
 
