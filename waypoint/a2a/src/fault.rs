@@ -62,6 +62,21 @@ impl Fault {
         }
     }
 
+    /// The name of the error in 0.3.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Parse => "JSONParseError",
+            Self::InvalidRequest => "InvalidRequestError",
+            Self::MethodNotFound => "MethodNotFoundError",
+            Self::InvalidParams => "InvalidParamsError",
+            Self::TaskNotFound => "TaskNotFoundError",
+            Self::Version => "VersionNotSupportedError",
+            Self::Internal => "InternalError",
+            Self::BadAnswer => "InvalidAgentResponseError",
+            Self::Forbidden => "PermissionDenied",
+        }
+    }
+
     fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::Parse => ("INVALID_ARGUMENT", "INVALID_REQUEST"),
@@ -83,7 +98,7 @@ pub(crate) enum Voice {
     /// By JSON-RPC, under this id.
     Rpc { version: Version, id: Value },
     /// By HTTP+JSON.
-    Http,
+    Http(Version),
 }
 
 /// A refusal that was recorded.
@@ -121,12 +136,20 @@ impl Voice {
                 }
                 json!({"jsonrpc": "2.0", "id": id, "error": error})
             }
-            Self::Http => json!({"error": {
-                "code": status.as_u16(),
-                "status": grpc,
-                "message": said,
-                "details": details(),
-            }}),
+            Self::Http(version) => {
+                let mut body = json!({"error": {
+                    "code": status.as_u16(),
+                    "status": grpc,
+                    "message": said,
+                    "details": details(),
+                }});
+                if *version == Version::V03 {
+                    // As agents of this version say it, and its clients read it.
+                    body["type"] = Value::from(fault.name());
+                    body["message"] = Value::from(said);
+                }
+                body
+            }
         }
     }
 
@@ -182,7 +205,10 @@ mod tests {
         let new = error(rpc(Version::V1));
         assert_eq!(new["error"]["data"][0]["reason"], "TASK_NOT_FOUND");
         assert_eq!(new["error"]["data"][0]["metadata"]["id"], "r1");
-        let http = error(Voice::Http);
+        let http = error(Voice::Http(Version::V03));
+        assert_eq!((&http["type"], &http["message"]), (&json!("TaskNotFoundError"), &json!("no")));
+        let http = error(Voice::Http(Version::V1));
+        assert_eq!(http.get("type"), None);
         assert_eq!((&http["error"]["code"], &http["error"]["status"]), (&json!(404), &json!("NOT_FOUND")));
     }
 }

@@ -118,7 +118,7 @@ async fn open(request: &mut Request, limit: usize) -> Result<Opened, Rejection> 
     let said = said_version(request.headers());
     // Until the message is read, an answer is in the form of the version that the head says.
     let version = said.as_ref().ok().copied().flatten().unwrap_or(Version::V03);
-    let http = |fault: Fault, said: &str| malformed(Voice::Http, fault, said);
+    let http = |fault: Fault, said: &str| malformed(Voice::Http(version), fault, said);
     match path::read(request.method(), request.uri().path()) {
         Ok(Path::Endpoint) => {
             let voice = Voice::Rpc { version, id: Value::Null };
@@ -126,9 +126,9 @@ async fn open(request: &mut Request, limit: usize) -> Result<Opened, Rejection> 
             endpoint(&body, request.headers(), version, said)
         }
         Ok(Path::Resource(resource)) => {
-            let body = hold(request, limit, &Voice::Http).await?;
+            let body = hold(request, limit, &Voice::Http(version)).await?;
             if resource.method != Known::Card {
-                said.map_err(|wrong| wrong.of(Voice::Http))?;
+                said.map_err(|wrong| wrong.of(Voice::Http(version)))?;
             }
             let opened = called(request, resource, &body, version)?;
             if opened.params.is_none() {
@@ -208,29 +208,29 @@ fn endpoint(
 
 /// Reads a call by path, query and body.
 fn called(request: &Request, resource: Resource, body: &[u8], version: Version) -> Result<Opened, Rejection> {
-    let wrong = |said: &str| malformed(Voice::Http, Fault::InvalidRequest, said);
+    let wrong = |said: &str| malformed(Voice::Http(version), Fault::InvalidRequest, said);
     let query = query(request.uri().query()).map_err(|said| wrong(&said))?;
     let reads_body = matches!(*request.method(), http::Method::POST);
-    let params = if !reads_body
-        || (body.is_empty() && !matches!(resource.method, Known::Send | Known::Stream))
-    {
-        None
-    } else {
-        if !is_json(request.headers(), true) {
-            return Err(Rejection {
-                status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                ..wrong("The body is not JSON")
-            });
-        }
-        let value = message::parse(body).map_err(|error| malformed(Voice::Http, error.fault, &error.said))?;
-        let Value::Object(object) = &value else { return Err(wrong("The body is not an object")) };
-        if object.contains_key("jsonrpc") {
-            return Err(wrong("The path is of HTTP+JSON and the body of JSON-RPC"));
-        }
-        walk::check(&value)
-            .map_err(|error| malformed(Voice::Http, Fault::InvalidParams, &error.to_string()))?;
-        Some(value)
-    };
+    let params =
+        if !reads_body || (body.is_empty() && !matches!(resource.method, Known::Send | Known::Stream)) {
+            None
+        } else {
+            if !is_json(request.headers(), true) {
+                return Err(Rejection {
+                    status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                    ..wrong("The body is not JSON")
+                });
+            }
+            let value = message::parse(body)
+                .map_err(|error| malformed(Voice::Http(version), error.fault, &error.said))?;
+            let Value::Object(object) = &value else { return Err(wrong("The body is not an object")) };
+            if object.contains_key("jsonrpc") {
+                return Err(wrong("The path is of HTTP+JSON and the body of JSON-RPC"));
+            }
+            walk::check(&value)
+                .map_err(|error| malformed(Voice::Http(version), Fault::InvalidParams, &error.to_string()))?;
+            Some(value)
+        };
     // What stands in the path stands nowhere else, or says the same there.
     let elsewhere = |name: &str| {
         let body = params.as_ref().and_then(Value::as_object).and_then(|params| fields::text(params, name));
@@ -263,7 +263,13 @@ fn called(request: &Request, resource: Resource, body: &[u8], version: Version) 
         }
     }
     let method = Method::of(resource.method);
-    Ok(Opened { binding: Binding::Http { resource, query }, method, tenant, params, voice: Voice::Http })
+    Ok(Opened {
+        binding: Binding::Http { resource, query },
+        method,
+        tenant,
+        params,
+        voice: Voice::Http(version),
+    })
 }
 
 /// A query as pairs; none of those that are told may stand twice or in a third spelling.

@@ -52,7 +52,7 @@ pub(crate) fn refused(scope: &Scope, opened: &Opened, denial: &Denial) -> Respon
 fn hidden(voice: &Voice, fault: Fault) -> StatusCode {
     match voice {
         Voice::Rpc { .. } => StatusCode::OK,
-        Voice::Http => fault.status(),
+        Voice::Http(_) => fault.status(),
     }
 }
 

@@ -250,7 +250,7 @@ impl A2a {
                 Some(object) => object.get_mut("result"),
                 None => return self.bad_answer(exchange, opened, "the answer is no JSON-RPC message"),
             },
-            Voice::Http => Some(&mut value),
+            Voice::Http(_) => Some(&mut value),
         };
         if let Some(said) = said
             && let Err(error) = ids.outward(said, endpoint, lists)
@@ -278,7 +278,7 @@ impl A2a {
         let scope = Scope::of(exchange);
         let shows = |skill: &str| scope.shows(skill);
         let value = match &opened.voice {
-            Voice::Http => card::rewrite(&body, &names, shows),
+            Voice::Http(_) => card::rewrite(&body, &names, shows),
             Voice::Rpc { .. } => {
                 json::parse(&body, Keys::EqualButForCase).map_err(Into::into).and_then(|mut value| {
                     let failed = value.get("error").is_some();

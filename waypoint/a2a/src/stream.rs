@@ -31,7 +31,7 @@ impl Stream {
     fn last(&self, fault: Fault, said: &str, refused: Option<&Recorded>) -> Bytes {
         let data = self.voice.error(fault, fault.status(), said, refused).to_string();
         // In JSON-RPC an error is an answer like any other; HTTP+JSON has a name for its event.
-        let name = matches!(self.voice, Voice::Http).then(|| "error".to_owned());
+        let name = matches!(self.voice, Voice::Http(_)).then(|| "error".to_owned());
         Event { name, data: Some(data), ..Event::default() }.encode()
     }
 
@@ -66,7 +66,7 @@ impl Messages for Stream {
                 Some(result) => self.ids.outward(result, &self.endpoint, false),
                 None => Ok(()),
             },
-            Voice::Http => self.ids.outward(&mut value, &self.endpoint, false),
+            Voice::Http(_) => self.ids.outward(&mut value, &self.endpoint, false),
         };
         if changed.is_err() {
             return self.unreadable();
