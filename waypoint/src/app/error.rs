@@ -20,6 +20,9 @@ pub enum RunError {
     /// The access log cannot be opened.
     #[error("the access log cannot be opened")]
     AccessLog(#[source] io::Error),
+    /// Spans cannot be exported as it is configured.
+    #[error("spans cannot be exported")]
+    Otlp(#[source] runtime::otlp::OtlpError),
     /// A port cannot be listened on.
     #[error("cannot listen at {at}")]
     Listen {
@@ -32,4 +35,7 @@ pub enum RunError {
     /// The session key cannot be used.
     #[error("the session key cannot be used")]
     SessionKey(#[source] mcp::session::KeyError),
+    /// The key of tasks cannot be used.
+    #[error("the key of tasks cannot be used")]
+    TaskKey(#[source] a2a::seal::KeyError),
 }

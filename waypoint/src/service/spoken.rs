@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use exchange::{Exchange, Responder};
+use exchange::{Backend, Exchange, Responder};
 use mesh::{
     Facts,
     facts::Fact,
@@ -10,10 +10,7 @@ use mesh::{
 };
 use tokio::time::Instant;
 
-use crate::{
-    responders::{Forward, NotBuilt},
-    waypoint::Waypoint,
-};
+use crate::{responders::Forward, waypoint::Waypoint};
 
 const LATE: &str = "the body did not arrive in time";
 
@@ -64,7 +61,17 @@ impl Spoken {
                 let mcp = super::within(until, mcp::read(&mut exchange.request, held_bytes)).await;
                 Facts { mcp: mcp.unwrap_or(Fact::Missing(LATE)), ..facts }
             }
-            Self::A2a | Self::Llm => facts,
+            Self::A2a => {
+                let pointer = skill_pointer(&exchange.backend);
+                let a2a =
+                    super::within(until, a2a::read(&mut exchange.request, held_bytes, pointer.as_deref()))
+                        .await;
+                Facts { a2a: a2a.unwrap_or(Fact::Missing(LATE)), ..facts }
+            }
+            Self::Llm => {
+                let llm = super::within(until, llm::read(&mut exchange.request, held_bytes)).await;
+                Facts { llm: llm.unwrap_or(Fact::Missing(LATE)), ..facts }
+            }
         };
         exchange.facts = Arc::new(facts);
     }
@@ -73,8 +80,19 @@ impl Spoken {
         match self {
             Self::Http => &Forward,
             Self::Mcp => &waypoint.mcp,
-            Self::A2a => &NotBuilt("A2A"),
-            Self::Llm => &NotBuilt("a protocol of models"),
+            Self::A2a => &waypoint.a2a,
+            Self::Llm => &waypoint.llm,
         }
+    }
+}
+
+/// Where an agent declares that its calls say their skill.
+pub(super) fn skill_pointer(backend: &Backend) -> Option<Arc<str>> {
+    match backend {
+        Backend::Agent(agent) => match &agent.kind {
+            BackendKind::A2a { skill_pointer, .. } => skill_pointer.clone(),
+            _ => None,
+        },
+        Backend::Service { .. } | Backend::Nowhere => None,
     }
 }
