@@ -19,7 +19,7 @@ use crate::{
     operation::{Dialect, Operation},
     respond::{Llm, is_of_the_request},
     responses,
-    stream::{Bounds, Standing, Stream},
+    stream::{Bounds, First, Standing, Stream},
     turn::{Broken, Turner, Turning},
     upstream,
 };
@@ -246,6 +246,7 @@ impl Attempt<'_> {
             bounds,
             upstream::key(self.exchange, self.candidate),
             Box::pin(self.exchange.closing.closed()),
+            First { began, now: self.llm.sources.now },
         );
         match stream.begin().await {
             Ok(()) => {}
@@ -255,7 +256,6 @@ impl Attempt<'_> {
             // What it says may repeat what was sent, so only its kind is written down.
             Err(broken) => return Outcome::Failed(Failure::new(broken.to_string())),
         }
-        stream.account().first_token((self.llm.sources.now)().saturating_duration_since(began));
         let mut response = Response::new(Body::piped(stream));
         *response.headers_mut() = headers;
         let headers = response.headers_mut();

@@ -62,8 +62,11 @@ pub(crate) fn of(
         let mut candidates: Vec<Candidate> =
             group.providers.iter().filter_map(|provider| candidate(provider, model)).collect();
         for at in (1..candidates.len()).rev() {
-            chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let other = (chance >> 33) as usize % (at + 1);
+            // The steps of SplitMix64: one random number gives as many as are wanted.
+            chance = chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (chance ^ (chance >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            let other = ((mixed ^ (mixed >> 31)) >> 33) as usize % (at + 1);
             candidates.swap(at, other);
         }
         for candidate in candidates {

@@ -8,6 +8,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -85,6 +86,14 @@ pub(crate) struct Stream {
     // Why it ended, if not by itself. Before the answer begins this is the caller's to say.
     broken: Option<Broken>,
     begun: bool,
+    // Until the first of the answer has come.
+    first: Option<First>,
+}
+
+/// How long the first of an answer is waited for.
+pub(crate) struct First {
+    pub began: Instant,
+    pub now: fn() -> Instant,
 }
 
 impl Stream {
@@ -98,6 +107,7 @@ impl Stream {
         bounds: Bounds,
         key: Option<Arc<str>>,
         closed: BoxFuture<'static, Arc<Denial>>,
+        first: First,
     ) -> Self {
         let seen = standing.judge.generation();
         let changed = standing.judge.changed(seen);
@@ -119,6 +129,7 @@ impl Stream {
             over: false,
             broken: None,
             begun: false,
+            first: Some(first),
         }
     }
 
@@ -144,10 +155,6 @@ impl Stream {
                 Ok(())
             }
         }
-    }
-
-    pub(crate) fn account(&mut self) -> &mut Account {
-        &mut self.account
     }
 
     fn poll_advance(&mut self, context: &mut Context<'_>) -> Poll<()> {
@@ -184,6 +191,11 @@ impl Stream {
         match self.turner.event(hidden.as_ref().unwrap_or(block)) {
             Ok(frames) => self.ready.extend(frames),
             Err(broken) => return self.broke(broken),
+        }
+        if self.turner.begun
+            && let Some(first) = self.first.take()
+        {
+            self.account.first_token((first.now)().saturating_duration_since(first.began));
         }
         if self.turner.ended {
             self.complete();
