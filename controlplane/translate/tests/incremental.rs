@@ -11,23 +11,40 @@ use serde_json::json;
 use support::{Scene, settings};
 use translate::{Bundle, Edit, Past, Translator, workload_uid};
 
-/// Everything that can be there: the scenes of the golden tests together, and changed forms of their objects.
-fn pool() -> (Vec<Admitted>, Vec<Edit>) {
+/// Everything that can be there: the scenes of the golden tests, each with changed forms of its objects.
+fn scenes() -> Vec<Pool> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut objects = Vec::new();
-    let mut observations = Vec::new();
     let mut cases: Vec<_> =
         fs::read_dir(folder).expect("the folder").map(|entry| entry.expect("one").path()).collect();
     cases.sort();
-    for case in cases {
+    let read = |case: &std::path::PathBuf| {
         let text = fs::read_to_string(case.join("in.yaml")).expect("in.yaml can be read");
         let scene = Scene::read(&text);
-        observations.extend(scene.observations());
-        objects.extend(scene.objects);
+        let changed = scene.objects.iter().flat_map(variants);
+        let objects = scene.objects.iter().cloned().chain(changed).collect();
+        Pool { objects, observations: scene.observations() }
+    };
+    cases.iter().map(read).collect()
+}
+
+/// What a history is made of.
+#[derive(Debug, Clone, Default)]
+struct Pool {
+    objects: Vec<Admitted>,
+    observations: Vec<Edit>,
+}
+
+/// One scene, in which things meet often, or all of them together.
+fn pool(one: Option<Index>) -> Pool {
+    let scenes = scenes();
+    match one {
+        Some(index) => index.get(&scenes).clone(),
+        None => scenes.into_iter().fold(Pool::default(), |mut all, scene| {
+            all.objects.extend(scene.objects);
+            all.observations.extend(scene.observations);
+            all
+        }),
     }
-    let changed: Vec<Admitted> = objects.iter().flat_map(variants).collect();
-    objects.extend(changed);
-    (objects, observations)
 }
 
 /// The same object with other labels, and not accepted any more.
@@ -45,7 +62,40 @@ fn variants(admitted: &Admitted) -> Vec<Admitted> {
         let object = Object::from_json(value).expect("labels alone changed");
         variants.push(Admitted::Accepted { object: object.into() });
     }
+    variants.extend(respoken(object));
     variants
+}
+
+/// The same object saying something else: a Secret of other content, a policy in the other mode, a Gateway of one
+/// listener less, a grant of nothing that is there, a backend without its catalogue.
+fn respoken(object: &Object) -> Option<Admitted> {
+    let mut value = serde_json::to_value(object).expect("an object is JSON");
+    match object.kind() {
+        Kind::Secret => {
+            value["stringData"] = json!({"token": "another", "other": "value"});
+            value["data"] = json!({});
+        }
+        Kind::GuardPolicy | Kind::QuotaPolicy | Kind::AccessPolicy => {
+            let audit = value["spec"]["mode"] != "Audit";
+            value["spec"]["mode"] = json!(if audit { "Audit" } else { "Enforce" });
+        }
+        Kind::Gateway => {
+            let listeners = value["spec"]["listeners"].as_array_mut()?;
+            listeners.pop().filter(|_| !listeners.is_empty())?;
+        }
+        Kind::ReferenceGrant => {
+            value["spec"]["to"] = json!([{"group": "", "kind": "Service", "name": "other"}])
+        }
+        Kind::AgentBackend => drop(value["spec"].as_object_mut()?.remove("catalogRef")),
+        Kind::ToolCatalog => value["spec"]["unlisted"] = json!("Pass"),
+        Kind::TokenIssuer => {
+            value["spec"] = json!({"apiKeys": {"secretRef": {"namespace": "desk", "name": "keys"}}});
+        }
+        Kind::ServiceAccount => value["metadata"]["labels"] = json!({"team": "ops"}),
+        _ => return None,
+    }
+    let object = Object::from_json(value).expect("it is still of its kind");
+    Some(Admitted::Accepted { object: object.into() })
 }
 
 /// One step of a history.
@@ -110,7 +160,13 @@ fn differing<K: Ord + std::fmt::Debug, V: PartialEq + std::fmt::Debug>(
     Some(format!("{key:?}: piece by piece {:?}, from scratch {:?}", a.get(key), b.get(key)))
 }
 
-fn edit_of(step: &Step, objects: &[Admitted], observations: &[Edit], model: &Model) -> Option<Edit> {
+/// One of some; nothing of none.
+fn one_of<T: Clone>(index: &Index, some: &[T]) -> Option<T> {
+    (!some.is_empty()).then(|| index.get(some).clone())
+}
+
+fn edit_of(step: &Step, pool: &Pool, model: &Model) -> Option<Edit> {
+    let Pool { objects, observations } = pool;
     let gateways = || objects.iter().map(Admitted::name).filter(|name| name.kind == Kind::Gateway);
     Some(match step {
         Step::Set(index) => Edit::Object(Box::new(index.get(objects).clone())),
@@ -121,21 +177,19 @@ fn edit_of(step: &Step, objects: &[Admitted], observations: &[Edit], model: &Mod
             }
             Edit::Gone((*index.get(&names)).clone())
         }
-        Step::Observe(index) => index.get(observations).clone(),
+        Step::Observe(index) => one_of(index, observations)?,
         Step::Health(index, well) => {
             let workloads: Vec<Name> =
                 objects.iter().map(Admitted::name).filter(|name| name.kind == Kind::MeshWorkload).collect();
-            let name = index.get(&workloads);
+            let name = one_of(index, &workloads)?;
             let uid = workload_uid(&settings(), name.kind, &name.namespace, &name.name);
             Edit::Health(uid, if *well { Health::Healthy } else { Health::Unhealthy })
         }
-        Step::Serve(index, serves) => {
-            Edit::Serving(index.get(&gateways().collect::<Vec<_>>()).clone(), *serves)
-        }
+        Step::Serve(index, serves) => Edit::Serving(one_of(index, &gateways().collect::<Vec<_>>())?, *serves),
         Step::Unlink(index) => {
             let links: Vec<Name> =
                 objects.iter().map(Admitted::name).filter(|name| name.kind == Kind::ClusterLink).collect();
-            Edit::Exports(index.get(&links).name.as_str().into(), Vec::new())
+            Edit::Exports(one_of(index, &links)?.name.as_str().into(), Vec::new())
         }
         Step::Bundle(there) => Edit::Bundle(
             "west.example".parse().expect("a trust domain"),
@@ -145,11 +199,14 @@ fn edit_of(step: &Step, objects: &[Admitted], observations: &[Edit], model: &Mod
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 160, max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
     #[test]
-    fn piece_by_piece_equals_whole(steps in prop::collection::vec(step(), 1..60)) {
-        let (objects, observations) = pool();
+    fn piece_by_piece_equals_whole(
+        one in prop::option::weighted(0.7, any::<Index>()),
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let pool = pool(one);
         let (mut translator, mut said) = Translator::new(settings(), Past::default());
         let mut published = BTreeMap::new();
         let mut model = Model::default();
@@ -160,7 +217,7 @@ proptest! {
             for key in said.removed.drain(..) {
                 prop_assert!(published.remove(&key).is_some(), "{} was removed and never told", key);
             }
-            let Some(edit) = edit_of(step, &objects, &observations, &model) else { continue };
+            let Some(edit) = edit_of(step, &pool, &model) else { continue };
             match &edit {
                 Edit::Object(admitted) => drop(model.objects.insert(admitted.name(), (**admitted).clone())),
                 Edit::Gone(name) => drop(model.objects.remove(name)),

@@ -33,7 +33,7 @@ pub(super) fn compute(reader: &Reader<'_>, name: &Name, object: &Object<GuardPol
         namespace: &name.namespace,
         refs: &spec.target_refs,
         selectors: &[],
-        needs: Needs { requests: spec.mode == SaidMode::Enforce, ..Needs::default() },
+        needs: Needs { requests: spec.mode == SaidMode::Enforce, content: true, ..Needs::default() },
     };
     let targets = Targets::of(reader, &aim);
     let mut unresolved = None;

@@ -37,6 +37,7 @@ pub(super) fn compute(reader: &Reader<'_>, name: &Name, object: &Object<QuotaPol
         selectors: &[],
         needs: Needs {
             requests: spec.mode == SaidMode::Enforce,
+            content: true,
             protocols: models.then_some(Agents::Llm).into_iter().collect::<BTreeSet<_>>(),
         },
     };

@@ -9,6 +9,8 @@ use api::{Name, Object, core::Secret as Said};
 use mesh::resource::{Hidden, Resource, Secret};
 
 use crate::{
+    attach,
+    binding::Gateway,
     made::Made,
     names,
     reader::Reader,
@@ -20,7 +22,7 @@ use crate::{
 /// says so.
 pub(super) fn compute(reader: &Reader<'_>, name: &Name, secret: &Said) -> Made {
     let mut made = Made::default();
-    let wanted = wanted(reader, name);
+    let wanted = wanted(reader, name, secret);
     let data: BTreeMap<Arc<str>, Hidden> = wanted
         .into_iter()
         .filter_map(|(key, kind)| {
@@ -46,7 +48,12 @@ enum Kept {
     Whole,
 }
 
-fn wanted(reader: &Reader<'_>, secret: &Name) -> BTreeSet<(Arc<str>, Kept)> {
+fn may_name(reader: &Reader<'_>, gateway: &Name, secret: &Name) -> bool {
+    let permitted = gateway.namespace == secret.namespace || attach::granted(reader, gateway, secret);
+    permitted && Gateway::find(reader, gateway).is_ok()
+}
+
+fn wanted(reader: &Reader<'_>, secret: &Name, said: &Said) -> BTreeSet<(Arc<str>, Kept)> {
     let mut wanted = BTreeSet::new();
     for (name, object) in reader.leading_to(secret) {
         match object {
@@ -56,7 +63,10 @@ fn wanted(reader: &Reader<'_>, secret: &Name) -> BTreeSet<(Arc<str>, Kept)> {
                     named.filter(|(named, _)| named == secret).map(|(_, key)| (key.into(), Kept::Token));
                 wanted.extend(keys);
             }
-            Object::Gateway(_) => {
+            // Nobody is told what he may not name or cannot use.
+            Object::Gateway(_)
+                if may_name(reader, name, secret) && secrets::check_certificate(said).is_ok() =>
+            {
                 wanted.extend([TLS_CERTIFICATE, TLS_KEY].map(|key| (key.into(), Kept::Whole)));
             }
             _ => {}

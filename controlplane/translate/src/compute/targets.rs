@@ -26,6 +26,8 @@ const ANCESTORS_MAX: usize = 16;
 pub(super) struct Needs {
     /// Requests must be read: nodes cannot enforce it.
     pub(super) requests: bool,
+    /// Nodes have no part in it at all: it speaks of content alone.
+    pub(super) content: bool,
     /// The protocols of agents that it speaks of: its targets must speak each.
     pub(super) protocols: BTreeSet<Agents>,
 }
@@ -120,6 +122,7 @@ impl Targets {
 
     fn add_object(&mut self, reader: &Reader<'_>, aim: &Aim<'_>, name: &Name, section: Option<&str>) {
         match name.kind {
+            Kind::Namespace if aim.needs.content => self.add_all_within(reader, aim),
             // They need not be written: a namespace or an account is there as soon as something is in it.
             Kind::Namespace | Kind::ServiceAccount => self.mesh = true,
             Kind::Service => self.add_service(reader, aim, name, section),
@@ -135,7 +138,7 @@ impl Targets {
             self.missing.push(format!("there is no {name}"));
             return;
         };
-        self.mesh = true;
+        self.mesh |= !aim.needs.content;
         let meant = |port: &&ServicePort| {
             section.is_none_or(|section| ports::sections(port).iter().any(|own| own == section))
         };
@@ -163,6 +166,23 @@ impl Targets {
             None if aim.needs.requests => self.unread.push(name.to_string()),
             None => {}
         }
+    }
+
+    /// Everything in a namespace whose requests somebody reads, or should.
+    fn add_all_within(&mut self, reader: &Reader<'_>, aim: &Aim<'_>) {
+        for (name, service) in reader.services_within(aim.namespace) {
+            match Bound::of_service(reader, name, &service.metadata.labels).wanted() {
+                Some(gateway) => drop(self.gateways.insert(gateway.clone())),
+                None if aim.needs.requests => self.unread.push(name.to_string()),
+                None => {}
+            }
+        }
+        for (name, backend) in reader.backends_within(aim.namespace) {
+            let gateway = backing::gateway(reader, name, &backend.spec);
+            self.gateways.extend(gateway.ok().map(|gateway| gateway.name));
+        }
+        let own = reader.gateways_within(aim.namespace).map(|(name, _)| name);
+        self.gateways.extend(own.filter(|name| Gateway::find(reader, name).is_ok()).cloned());
     }
 
     fn add_backend(&mut self, reader: &Reader<'_>, aim: &Aim<'_>, name: &Name, section: Option<&str>) {
@@ -229,7 +249,7 @@ impl Targets {
         let accepted = status::first([fault.cloned(), missing.clone()]);
         let resolved = status::first([missing, unresolved.cloned()]);
         let mut ancestors: Vec<Option<&Name>> = Vec::new();
-        if self.mesh || self.gateways.is_empty() {
+        if self.mesh || self.gateways.is_empty() || !self.unread.is_empty() {
             ancestors.push(None);
         }
         ancestors.extend(self.gateways.iter().map(Some));
@@ -264,7 +284,7 @@ impl Targets {
         Fault::new(
             "NoWaypoint",
             format!(
-                "what it says of requests can be read nowhere, so it grants nothing, and refuses everything if it would restrict, at {}: label strait.dev/use-waypoint there",
+                "what it says of requests can be read nowhere, so it grants nothing, and what would restrict refuses everything, at {}: label strait.dev/use-waypoint there",
                 self.unread.join(", ")
             ),
         )

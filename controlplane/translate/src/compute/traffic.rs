@@ -300,7 +300,8 @@ pub(super) fn compute(reader: &Reader<'_>, name: &Name, object: &Object<MeshTraf
     let tell = |target: &TargetRef| {
         let accepted = fault(reader, name, target);
         let lost = accepted.is_none().then(|| lost(reader, name, &object.spec, target)).flatten();
-        let programmed = status::first([accepted.clone(), lost, unresolved.clone()]);
+        let unread = accepted.is_none().then(|| unread(reader, name, &object.spec, target)).flatten();
+        let programmed = status::first([accepted.clone(), lost, unresolved.clone(), unread]);
         Ancestor {
             ancestor_ref: Reference {
                 group: target.group.clone(),
@@ -324,6 +325,28 @@ pub(super) fn compute(reader: &Reader<'_>, name: &Name, object: &Object<MeshTraf
     };
     let ancestors = object.spec.target_refs.iter().map(tell).collect();
     Made { status: Some((name.clone(), Status { ancestors, ..Status::default() })), ..Made::default() }
+}
+
+/// A Service that takes only requests of users, where nobody reads requests: nobody may come in.
+fn unread(
+    reader: &Reader<'_>,
+    name: &Name,
+    spec: &MeshTrafficPolicySpec,
+    target: &TargetRef,
+) -> Option<Fault> {
+    let required = authentication(spec.authentication.as_ref()?).required;
+    if !required || target.kind.as_str() != Kind::Service.as_str() {
+        return None;
+    }
+    let of = Name::new(Kind::Service, &name.namespace, target.name.as_str());
+    let service = reader.service(&of.namespace, &of.name)?;
+    let bound = Bound::of_service(reader, &of, &service.metadata.labels);
+    bound.wanted().is_none().then(|| {
+        let message = format!(
+            "nobody reads the tokens of requests to {of}, so all are refused: label strait.dev/use-waypoint there"
+        );
+        Fault::new("NoWaypoint", message)
+    })
 }
 
 /// The first issuer that is named and not there: none of its tokens is valid.
