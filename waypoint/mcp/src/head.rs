@@ -35,6 +35,8 @@ pub struct Head {
     pub version: Option<Arc<str>>,
     /// The session that it names.
     pub session: Option<Arc<str>>,
+    /// Where a stream is to be resumed.
+    pub last_event: Option<Arc<str>>,
 }
 
 impl Head {
@@ -61,7 +63,8 @@ impl Head {
             return Err(bare(StatusCode::METHOD_NOT_ALLOWED, "Only POST is part of this revision"));
         }
         check_types(verb, headers)?;
-        Ok(Self { verb, version, session: one(headers, &SESSION)?.map(Arc::from) })
+        let session = one(headers, &SESSION)?.map(Arc::from);
+        Ok(Self { verb, version, session, last_event: one(headers, &LAST_EVENT)?.map(Arc::from) })
     }
 
     /// The revision of a message under this head, once both agree on it.

@@ -17,6 +17,8 @@ use serde_json::{Map, Number, Value};
 pub const DEPTH_MAX: usize = 64;
 /// How many values (objects, arrays and leaves) a message may hold.
 pub const VALUES_MAX: usize = 200_000;
+/// How many values what a server says may hold: room for a list of 10,000 tools.
+pub const ANSWER_VALUES_MAX: usize = 1_000_000;
 /// How much of a key an error repeats.
 const KEY_SHOWN_MAX: usize = 64;
 
@@ -42,7 +44,7 @@ pub enum JsonError {
     #[error("it nests deeper than {DEPTH_MAX}")]
     TooDeep,
     /// More values than [`VALUES_MAX`].
-    #[error("it holds more than {VALUES_MAX} values")]
+    #[error("it holds too many values")]
     TooMany,
     /// A key stands twice in one object.
     #[error("the key {0:?} stands twice in one object")]
@@ -57,8 +59,20 @@ pub enum JsonError {
 /// # Errors
 /// When it is not JSON, or beyond a bound.
 pub fn parse(bytes: &[u8], keys: Keys) -> Result<Value, JsonError> {
+    parse_within(bytes, keys, VALUES_MAX)
+}
+
+/// As [`parse`], for what servers say.
+///
+/// # Errors
+/// When it is not JSON, or beyond a bound.
+pub fn parse_answer(bytes: &[u8], keys: Keys) -> Result<Value, JsonError> {
+    parse_within(bytes, keys, ANSWER_VALUES_MAX)
+}
+
+fn parse_within(bytes: &[u8], keys: Keys, values_max: usize) -> Result<Value, JsonError> {
     let text = std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?;
-    let bounds = Bounds { keys, left: Cell::new(VALUES_MAX), broken: RefCell::new(None) };
+    let bounds = Bounds { keys, left: Cell::new(values_max), broken: RefCell::new(None) };
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = Reader { depth: 0, bounds: &bounds }
         .deserialize(&mut reader)

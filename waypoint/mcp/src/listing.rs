@@ -2,18 +2,18 @@
 //!
 //! Entries are cut out of the bytes as they came; everything else of the answer stays as it was, byte by byte.
 
-use std::{borrow::Cow, collections::BTreeMap, ops::Range};
-
 use bytes::Bytes;
 use mesh::facts::{Arguments, McpFacts, McpObject};
-use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use crate::json::{self, JsonError, Keys};
+use crate::{
+    json::{self, JsonError, Keys},
+    raw::{self, Edits},
+};
 
 /// A list that answers carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum List {
+pub(crate) enum List {
     Tools,
     Prompts,
     Resources,
@@ -24,7 +24,7 @@ impl List {
     const ALL: [Self; 4] = [Self::Tools, Self::Prompts, Self::Resources, Self::Templates];
 
     /// Where it stands in a result.
-    fn key(self) -> &'static str {
+    pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Tools => "tools",
             Self::Prompts => "prompts",
@@ -33,16 +33,40 @@ impl List {
         }
     }
 
+    /// The list that a method asks for.
+    pub(crate) fn of_method(method: &str) -> Option<Self> {
+        match method {
+            "tools/list" => Some(Self::Tools),
+            "prompts/list" => Some(Self::Prompts),
+            "resources/list" => Some(Self::Resources),
+            "resources/templates/list" => Some(Self::Templates),
+            _ => None,
+        }
+    }
+
+    /// The field by which an entry is used.
+    pub(crate) fn name_field(self) -> &'static str {
+        match self {
+            Self::Tools | Self::Prompts => "name",
+            Self::Resources => "uri",
+            Self::Templates => "uriTemplate",
+        }
+    }
+
     /// The facts of using an entry. An entry without a name cannot be used.
     fn facts(self, entry: &Value) -> Option<McpFacts> {
-        let text = |name: &str| entry.get(name).and_then(Value::as_str);
+        self.facts_named(entry.get(self.name_field()).and_then(Value::as_str)?)
+    }
+
+    /// The facts of using what has this name.
+    pub(crate) fn facts_named(self, name: &str) -> Option<McpFacts> {
         let (method, object) = match self {
             Self::Tools => {
-                ("tools/call", McpObject::Tool { name: text("name")?.into(), arguments: Arguments::Listing })
+                let tool = McpObject::Tool { name: name.into(), arguments: Arguments::Listing, access: None };
+                ("tools/call", tool)
             }
-            Self::Prompts => ("prompts/get", McpObject::Prompt { name: text("name")?.into() }),
-            Self::Resources => ("resources/read", McpObject::Resource { uri: text("uri")?.into() }),
-            Self::Templates => ("resources/read", McpObject::Resource { uri: text("uriTemplate")?.into() }),
+            Self::Prompts => ("prompts/get", McpObject::Prompt { name: name.into() }),
+            Self::Resources | Self::Templates => ("resources/read", McpObject::Resource { uri: name.into() }),
         };
         Some(McpFacts { method: method.into(), object })
     }
@@ -84,8 +108,11 @@ pub enum ListingError {
 ///
 /// # Errors
 /// When it cannot be read for certain, so that another reader could see more in it.
-pub fn filter(raw: &[u8], mut allow: impl FnMut(McpFacts) -> bool) -> Result<Option<Bytes>, ListingError> {
-    let answer = json::parse(raw, Keys::Equal)?;
+pub fn filter(
+    raw: &[u8],
+    mut allow: impl FnMut(McpFacts, &Value) -> bool,
+) -> Result<Option<Bytes>, ListingError> {
+    let answer = json::parse_answer(raw, Keys::Equal)?;
     if answer.is_array() {
         return Err(ListingError::Batch);
     }
@@ -97,8 +124,10 @@ pub fn filter(raw: &[u8], mut allow: impl FnMut(McpFacts) -> bool) -> Result<Opt
             None => {}
             Some(Value::Array(entries)) => {
                 lists = true;
-                let kept: Vec<bool> =
-                    entries.iter().map(|entry| list.facts(entry).is_some_and(&mut allow)).collect();
+                let kept: Vec<bool> = entries
+                    .iter()
+                    .map(|entry| list.facts(entry).is_some_and(|facts| allow(facts, entry)))
+                    .collect();
                 if kept.contains(&false) {
                     hidden.push((list, kept));
                 }
@@ -114,43 +143,28 @@ pub fn filter(raw: &[u8], mut allow: impl FnMut(McpFacts) -> bool) -> Result<Opt
     Ok(Some(cut(raw, &hidden, public)?))
 }
 
-#[derive(Deserialize)]
-struct Answer<'r> {
-    #[serde(borrow)]
-    result: BTreeMap<Cow<'r, str>, &'r RawValue>,
-}
-
 fn cut(raw: &[u8], hidden: &[(List, Vec<bool>)], public: bool) -> Result<Bytes, ListingError> {
-    let unreadable = |error: serde_json::Error| JsonError::Syntax(error.to_string());
     let text = std::str::from_utf8(raw).map_err(|_| JsonError::NotUtf8)?;
-    let answer: Answer<'_> = serde_json::from_str(text).map_err(unreadable)?;
-    let mut changes: Vec<(Range<usize>, String)> = Vec::new();
+    let unreadable = || JsonError::Syntax("it is read in two ways".to_owned());
+    let result = raw::object(text)
+        .and_then(|fields| raw::object(fields.get("result")?.get()))
+        .ok_or_else(unreadable)?;
+    let mut edits = Edits::of(text);
     for (list, kept) in hidden {
-        let Some(value) = answer.result.get(list.key()) else { continue };
-        let entries: Vec<&RawValue> = serde_json::from_str(value.get()).map_err(unreadable)?;
-        let left: Vec<&str> =
-            entries.iter().zip(kept).filter(|(_, kept)| **kept).map(|(entry, _)| entry.get()).collect();
-        changes.push((place(text, value.get()), format!("[{}]", left.join(","))));
+        let Some(value) = result.get(list.key()) else { continue };
+        let entries = raw::list(value.get()).ok_or_else(unreadable)?;
+        let left: Vec<&str> = entries
+            .into_iter()
+            .zip(kept)
+            .filter(|(_, kept)| **kept)
+            .map(|(entry, _)| RawValue::get(entry))
+            .collect();
+        edits.put(value.get(), format!("[{}]", left.join(",")));
     }
-    if public && let Some(value) = answer.result.get("cacheScope") {
-        changes.push((place(text, value.get()), "\"private\"".to_owned()));
+    if public && let Some(value) = result.get("cacheScope") {
+        edits.put_text(value, "private");
     }
-    changes.sort_by_key(|(range, _)| range.start);
-    let mut out = String::with_capacity(text.len());
-    let mut at = 0;
-    for (range, other) in changes {
-        out.push_str(&text[at..range.start]);
-        out.push_str(&other);
-        at = range.end;
-    }
-    out.push_str(&text[at..]);
-    Ok(Bytes::from(out))
-}
-
-/// Where a part that was borrowed from a text stands in it.
-fn place(text: &str, part: &str) -> Range<usize> {
-    let start = part.as_ptr().addr() - text.as_ptr().addr();
-    start..start + part.len()
+    Ok(edits.done().unwrap_or_else(|| Bytes::copy_from_slice(raw)))
 }
 
 #[cfg(test)]
@@ -159,8 +173,8 @@ mod tests {
 
     #[track_caller]
     fn check(answer: &str, expected: Result<Option<&str>, ListingError>) {
-        let allow = |facts: McpFacts| match facts.object {
-            McpObject::Tool { name, arguments: Arguments::Listing } => &*name == "search",
+        let allow = |facts: McpFacts, _: &Value| match facts.object {
+            McpObject::Tool { name, arguments: Arguments::Listing, .. } => &*name == "search",
             McpObject::Prompt { name } => &*name == "p",
             McpObject::Resource { uri } => uri.starts_with("docs://"),
             _ => false,
@@ -235,7 +249,7 @@ mod tests {
         );
         check(r#"{"result":{"tools":{"name":"write"}}}"#, Err(ListingError::NotAList("tools")));
         check(r#"[{"result":{"tools":[{"name":"write"}]}}]"#, Err(ListingError::Batch));
-        assert!(filter(b"{", |_| true).is_err());
-        assert!(filter(b"\xff", |_| true).is_err());
+        assert!(filter(b"{", |_, _| true).is_err());
+        assert!(filter(b"\xff", |_, _| true).is_err());
     }
 }

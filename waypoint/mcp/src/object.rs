@@ -41,6 +41,7 @@ impl Objects {
         let object = match method {
             _ if era == Era::Stateless && is_gone(method) => McpObject::Other,
             "tools/call" => McpObject::Tool {
+                access: None,
                 name: text(message, "name")?,
                 arguments: Arguments::Given(
                     message.arguments.clone().unwrap_or_else(|| Arc::new(Value::Object(Default::default()))),
@@ -186,6 +187,7 @@ mod tests {
             McpObject::Tool {
                 name: "search".into(),
                 arguments: Arguments::Given(Arc::new(json!({"repo": "docs"}))),
+                access: None,
             },
         );
         check("prompts/get", json!({"name": "p"}), McpObject::Prompt { name: "p".into() });

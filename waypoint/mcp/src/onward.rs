@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use exchange::{Backend, Request};
 use http::{HeaderValue, Uri, header, uri::PathAndQuery};
-use mesh::resource::{BackendKind, BackendTarget};
+use mesh::resource::{BackendKind, BackendTarget, ExternalHost, UpstreamAuth};
 
 use crate::{
     head::{LAST_EVENT, SESSION},
@@ -20,25 +20,40 @@ pub(crate) struct Target {
     path: Option<Arc<str>>,
     // Whether the caller's own credentials may be seen there.
     credentials: bool,
+    /// What is shown there in their place.
+    pub(crate) auth: Option<UpstreamAuth>,
+}
+
+impl Target {
+    /// True if the caller did not address it itself.
+    pub(crate) fn is_agents(&self) -> bool {
+        !self.credentials
+    }
 }
 
 /// The server of a backend, or why there is none.
 pub(crate) fn target(backend: &Backend) -> Result<Target, Arc<str>> {
     match backend {
-        Backend::Service { .. } => Ok(Target { backend: backend.target(), path: None, credentials: true }),
+        Backend::Service { .. } => {
+            Ok(Target { backend: backend.target(), path: None, credentials: true, auth: None })
+        }
+        Backend::Nowhere => Err("the rule leads nowhere".into()),
         Backend::Agent(agent) => {
             if let Some(broken) = &agent.broken {
                 return Err(Arc::clone(broken));
             }
-            let BackendKind::Mcp { servers } = &agent.kind;
+            let BackendKind::Mcp { servers } = &agent.kind else {
+                return Err("the backend does not speak MCP".into());
+            };
             match servers.as_slice() {
                 [server] => Ok(Target {
                     backend: server.target.clone(),
                     path: Some(Arc::clone(&server.path)),
                     credentials: false,
+                    auth: server.auth.clone(),
                 }),
                 [] => Err("the backend has no server".into()),
-                _ => Err("federation of several servers is not built".into()),
+                _ => Err("several servers are answered for elsewhere".into()),
             }
         }
     }
@@ -60,10 +75,24 @@ pub(crate) fn prepare(request: &mut Request, opened: &Opened, target: &Target, s
         headers.remove(header::AUTHORIZATION);
         headers.remove(header::COOKIE);
     }
+    if let BackendTarget::Host(host) = &target.backend
+        && let Ok(value) = HeaderValue::from_str(&authority(host))
+    {
+        headers.insert(header::HOST, value);
+    }
     if let Some(path) = &target.path {
         let query = request.uri().query().map_or(String::new(), |query| format!("?{query}"));
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
         parts.path_and_query = PathAndQuery::try_from(format!("{path}{query}")).ok();
+        if matches!(target.backend, BackendTarget::Host(_)) {
+            (parts.scheme, parts.authority) = (None, None);
+        }
         *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
     }
+}
+
+/// The host of an outside server, as it is asked for by it.
+pub(crate) fn authority(host: &ExternalHost) -> String {
+    let usual = if host.tls.is_some() { 443 } else { 80 };
+    if host.port == usual { host.host.to_string() } else { format!("{}:{}", host.host, host.port) }
 }

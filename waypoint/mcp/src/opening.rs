@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use exchange::{Body, HoldError, Request};
+use exchange::{Backend, Body, HoldError, Known, Request};
 use http::{StatusCode, header};
-use mesh::facts::{Fact, McpFacts};
+use mesh::facts::{Fact, McpFacts, McpObject};
 
 use crate::{
     head::{Head, Verb},
@@ -12,6 +12,7 @@ use crate::{
     object::Objects,
     rejection::{INVALID_REQUEST, Rejection},
     revision::{Era, Revision},
+    shelf::Catalogued,
 };
 
 /// What an exchange begins with.
@@ -48,6 +49,17 @@ pub async fn read(request: &mut Request, limit: usize) -> Fact<McpFacts> {
     };
     request.extensions_mut().insert(Opening(Arc::new(opened)));
     fact
+}
+
+/// Adds what the catalogue of a backend says a tool can do.
+pub fn described(fact: Fact<McpFacts>, backend: &Backend, known: &dyn Known) -> Fact<McpFacts> {
+    match fact {
+        Fact::Known(McpFacts { method, object: McpObject::Tool { name, arguments, .. } }) => {
+            let access = Catalogued::of(backend, known).access(&name);
+            Fact::Known(McpFacts { method, object: McpObject::Tool { name, arguments, access } })
+        }
+        fact => fact,
+    }
 }
 
 /// What was read of a request, reading it now if nobody has.

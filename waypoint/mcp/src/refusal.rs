@@ -8,10 +8,7 @@ use std::sync::Arc;
 
 use exchange::{Body, Response, answer};
 use http::{HeaderValue, StatusCode, header};
-use mesh::{
-    Denial, Reason,
-    facts::{Arguments, McpFacts, McpObject},
-};
+use mesh::{Denial, Reason, facts::McpObject};
 use serde_json::{Value, json};
 
 use crate::{
@@ -59,6 +56,7 @@ fn is_of_policy(reason: Reason) -> bool {
             | Reason::NotOfTheMesh
             | Reason::PolicyBroken
             | Reason::PolicyMissing
+            | Reason::ToolHeld
     )
 }
 
@@ -74,12 +72,18 @@ fn hidden(scope: &Scope, opened: &Opened, denial: &Denial, id: &str) -> Said {
     let facts = &opened.objects.facts;
     match &facts.object {
         McpObject::Tool { name, .. } => {
-            let tool = McpObject::Tool { name: Arc::clone(name), arguments: Arguments::Listing };
-            if !scope.shows(McpFacts { method: Arc::clone(&facts.method), object: tool }) {
+            if !scope.shows_tool(&facts.method, name) {
                 return Said {
                     code: INVALID_PARAMS,
                     message: format!("Unknown tool: {name}"),
                     data: json!({"id": id}),
+                };
+            }
+            if denial.reason == Reason::ToolHeld {
+                return Said {
+                    code: INVALID_PARAMS,
+                    message: format!("Tool {name} is held back until its definition is approved"),
+                    data: json!({"id": id, "reason": Reason::ToolHeld.name()}),
                 };
             }
             match pointer(denial) {

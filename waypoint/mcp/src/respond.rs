@@ -9,23 +9,34 @@ use std::sync::Arc;
 
 use aws_lc_rs::{aead::NONCE_LEN, rand};
 use exchange::{
-    Body, BoxFuture, CallError, Exchange, Purpose, Reply, Responder, Response, Upstreams, messages,
+    Body, BoxFuture, CallError, Exchange, Known, Reply, Responder, Response, Upstreams, credential, messages,
     sse::Events,
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use mesh::{Denial, names::WorkloadUid, resource::BackendTarget};
+use mesh::{
+    Denial,
+    facts::McpObject,
+    names::{ObjectName, WorkloadUid},
+    resource::{BackendKind, BackendTarget},
+};
 
 use crate::{
+    federation::{
+        self, Openings,
+        sessions::{Sessions, Upstream},
+    },
+    gate::{self, Counts, Gate},
     head::SESSION,
-    listing,
+    learn, listing,
     message::Message,
-    onward,
+    names, onward,
     opening::{self, Opened, Opening},
     refusal,
     rejection::{INVALID_REQUEST, Rejection},
     revision::Era,
     scope::Scope,
     session::{Sealer, Session, UPSTREAM_MAX},
+    shelf::{Catalogued, Shelf, ToolRow},
     stream::Stream,
 };
 
@@ -46,24 +57,51 @@ impl Default for Config {
     }
 }
 
-/// The responder for one MCP server behind a Service port or an AgentBackend.
-#[derive(Debug)]
+/// The responder for the MCP servers behind a Service port or an AgentBackend.
 pub struct Mcp {
-    config: Config,
-    sealer: Arc<Sealer>,
+    pub(crate) config: Config,
+    pub(crate) sealer: Arc<Sealer>,
+    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) openings: Openings,
+    pub(crate) counts: Arc<Counts>,
+}
+
+impl std::fmt::Debug for Mcp {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Mcp").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 impl Mcp {
     /// Serves within these bounds, with sessions sealed by `sealer`.
     pub fn new(config: Config, sealer: Arc<Sealer>) -> Self {
-        Self { config, sealer }
+        Self { config, sealer, shelf: Arc::default(), openings: Openings::default(), counts: Arc::default() }
+    }
+
+    /// What was counted since the start.
+    pub fn counts(&self) -> &Arc<Counts> {
+        &self.counts
+    }
+
+    /// What servers of AgentBackends said of their tools, beside what was approved. `catalogue_of` names the catalogue
+    /// of a backend, if it has one.
+    pub fn tools(
+        &self,
+        known: &dyn Known,
+        catalogue_of: impl Fn(&ObjectName) -> Option<ObjectName>,
+    ) -> Vec<ToolRow> {
+        self.shelf.rows(|backend| match catalogue_of(backend) {
+            None => Catalogued::No,
+            Some(name) => known.catalogue(&name).map_or(Catalogued::Absent(name), Catalogued::Is),
+        })
     }
 
     /// Where a request belongs by the session that it names, so that a rule with several backends leads it where
     /// the session lives. Only a hint: whose session it is, is checked when it is answered.
     pub fn begun_at(&self, headers: &HeaderMap) -> Option<BackendTarget> {
         let token = headers.get(&SESSION)?.to_str().ok()?;
-        self.sealer.open(token).map(|session| session.target)
+        let one = Session::open(&self.sealer, token).map(|session| session.target);
+        one.or_else(|| Sessions::open(&self.sealer, token).and_then(|sessions| sessions.target()))
     }
 
     async fn answer(&self, exchange: &mut Exchange, upstreams: &dyn Upstreams) -> Response {
@@ -74,8 +112,15 @@ impl Mcp {
         };
         note(exchange, opened);
         // The filters judged the message; what else it reaches for is judged here.
-        if let Err(denial) = judge_more(&Scope::of(exchange), opened) {
+        if let Err(denial) = self.judge_more(&Scope::of(exchange), opened) {
             return refusal::refused(&Scope::of(exchange), opened, &denial);
+        }
+        if names::several(&exchange.backend).is_some() {
+            let request = exchange.take_request();
+            let Some(servers) = names::several(&exchange.backend) else {
+                return self.no_answer(exchange, opened, &CallError::Unresolved("no server".into()));
+            };
+            return federation::answer(self, exchange, upstreams, request.headers(), opened, servers).await;
         }
         let target = match onward::target(&exchange.backend) {
             Ok(target) => target,
@@ -86,7 +131,21 @@ impl Mcp {
             Err(rejection) => return refusal::rejected(&Scope::of(exchange), &rejection, None),
         };
         let mut request = exchange.take_request();
+        if let Err(error) =
+            self.check_held(exchange, upstreams, request.headers(), opened, session.as_ref()).await
+        {
+            return match error {
+                CallError::Denied(denial) => refusal::refused(&Scope::of(exchange), opened, &denial),
+                error => self.no_answer(exchange, opened, &error),
+            };
+        }
         onward::prepare(&mut request, opened, &target, session.as_ref());
+        if target.is_agents() {
+            let applied = credential::apply(&*exchange.known, target.auth.as_ref(), request.headers_mut());
+            if let Err(error) = applied {
+                return self.no_answer(exchange, opened, &error);
+            }
+        }
         let mut call = exchange.call(target.backend.clone(), request);
         if let Some(session) = &session {
             call.pin = Some(session.endpoint.clone());
@@ -101,10 +160,45 @@ impl Mcp {
         };
         // Now that the endpoint is known, its policies speak too.
         let scope = Scope::of(exchange);
-        if let Err(denial) = judge_more(&scope, opened) {
+        if let Err(denial) = self.judge_more(&scope, opened) {
             return refusal::refused(&scope, opened, &denial);
         }
         self.pass(exchange, opened, session, reply).await
+    }
+
+    /// Refuses a call of a tool of the one server of a backend that is held back.
+    async fn check_held(
+        &self,
+        exchange: &Exchange,
+        upstreams: &dyn Upstreams,
+        headers: &HeaderMap,
+        opened: &Opened,
+        session: Option<&Session>,
+    ) -> Result<(), CallError> {
+        let McpObject::Tool { name, .. } = &opened.objects.facts.object else { return Ok(()) };
+        let exchange::Backend::Agent(agent) = &exchange.backend else { return Ok(()) };
+        let BackendKind::Mcp { servers } = &agent.kind else { return Ok(()) };
+        let (Some(server), Some(key)) = (servers.first(), gate::only(exchange)) else { return Ok(()) };
+        let catalogued = Scope::of(exchange).catalogued().clone();
+        let session = session.map(|session| Upstream {
+            server: Arc::clone(&server.name),
+            endpoint: Some(session.endpoint.clone()),
+            id: session.upstream.clone(),
+            revision: opened.revision,
+        });
+        learn::check(self, &catalogued, &key, name, || {
+            learn::learn_only(self, (exchange, upstreams), headers, opened, server, session, &key)
+        })
+        .await
+    }
+
+    /// Judges what a message reaches for beside what the filters judged.
+    pub(crate) fn judge_more(&self, scope: &Scope, opened: &Opened) -> Result<(), Denial> {
+        opened.objects.more.iter().try_for_each(|facts| scope.decide(facts.clone()))
+    }
+
+    fn gate(&self, exchange: &Exchange) -> Gate {
+        Gate::new(Scope::of(exchange), &self.shelf, &self.counts, gate::only(exchange))
     }
 
     /// The session that a request names, if it is the caller's, of this target and this route.
@@ -113,7 +207,7 @@ impl Mcp {
             Some(token) if opened.era() == Era::Sessions => token,
             _ => return Ok(None),
         };
-        let session = self.sealer.open(token).ok_or_else(|| unknown_session(opened))?;
+        let session = Session::open(&self.sealer, token).ok_or_else(|| unknown_session(opened))?;
         let own = session.principal == Scope::of(exchange).principal()
             && session.target == exchange.backend.target()
             && session.route == exchange.route.as_ref().map(ToString::to_string)
@@ -146,7 +240,7 @@ impl Mcp {
                 self.bad_answer(exchange, opened, "the answer is compressed, which was not asked for")
             }
             Kind::Events => {
-                let stream = Stream::new(Scope::of(exchange), request, lists);
+                let stream = Stream::new(Scope::of(exchange), self.gate(exchange), request, lists);
                 let events = Events::new(self.config.event_bytes_max);
                 let body = std::mem::take(response.body_mut());
                 *response.body_mut() =
@@ -168,8 +262,8 @@ impl Mcp {
         if body.is_empty() {
             return response;
         }
-        let scope = Scope::of(exchange);
-        match listing::filter(&body, |facts| scope.shows(facts)) {
+        let gate = self.gate(exchange);
+        match listing::filter(&body, |facts, entry| gate.passes(facts, entry)) {
             Ok(None) => response,
             Ok(Some(other)) => {
                 response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(other.len()));
@@ -210,7 +304,7 @@ impl Mcp {
                 };
                 let mut nonce = [0; NONCE_LEN];
                 rand::fill(&mut nonce).map_err(|_| "there is no randomness for a session token")?;
-                self.sealer.seal(&session, nonce).ok_or("the session token cannot be sealed")?
+                session.seal(&self.sealer, nonce).ok_or("the session token cannot be sealed")?
             }
         };
         let token = HeaderValue::try_from(token).map_err(|_| "the session token is no header value")?;
@@ -218,7 +312,7 @@ impl Mcp {
         Ok(())
     }
 
-    fn no_answer(&self, exchange: &Exchange, opened: &Opened, error: &CallError) -> Response {
+    pub(crate) fn no_answer(&self, exchange: &Exchange, opened: &Opened, error: &CallError) -> Response {
         if let CallError::Denied(denial) = error {
             return refusal::refused(&Scope::of(exchange), opened, denial);
         }
@@ -273,24 +367,20 @@ fn shown(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_control()).take(SHOWN_MAX).collect()
 }
 
-fn judge_more(scope: &Scope, opened: &Opened) -> Result<(), Denial> {
-    opened.objects.more.iter().try_for_each(|facts| scope.judge(facts.clone(), Purpose::Decide))
-}
-
-fn unknown_session(opened: &Opened) -> Rejection {
+pub(crate) fn unknown_session(opened: &Opened) -> Rejection {
     let id = opened.message.as_ref().and_then(Message::request_id).cloned();
     Rejection::new(StatusCode::NOT_FOUND, INVALID_REQUEST, "Session not found").of(id)
 }
 
 /// What an answer carries.
-enum Kind {
+pub(crate) enum Kind {
     Json,
     Events,
     Encoded,
     Other,
 }
 
-fn kind(headers: &HeaderMap) -> Kind {
+pub(crate) fn kind(headers: &HeaderMap) -> Kind {
     let encoded = headers.get_all(header::CONTENT_ENCODING).iter().any(|value| value != "identity");
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

@@ -9,6 +9,7 @@ use mesh::{
 use serde_json::{Value, json};
 
 use crate::{
+    gate::Gate,
     json::{self, Keys},
     listing,
     message::Id,
@@ -19,6 +20,7 @@ use crate::{
 /// A server's side of one exchange.
 pub(crate) struct Stream {
     scope: Scope,
+    gate: Gate,
     // The request that the stream answers, until it is answered.
     request: Option<Id>,
     // Whether an answer on it may carry a list.
@@ -27,8 +29,8 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// The stream that answers a request, or one that stands by itself.
-    pub(crate) fn new(scope: Scope, request: Option<Id>, lists: bool) -> Self {
-        Self { scope, request, lists }
+    pub(crate) fn new(scope: Scope, gate: Gate, request: Option<Id>, lists: bool) -> Self {
+        Self { scope, gate, request, lists }
     }
 
     /// The last event of a stream that ends before its time.
@@ -64,13 +66,13 @@ impl Messages for Stream {
         let Some(data) = event.data.as_deref().filter(|data| !data.trim().is_empty()) else {
             return Passage::Pass;
         };
-        let Ok(message) = json::parse(data.as_bytes(), Keys::Equal) else { return self.unreadable() };
+        let Ok(message) = json::parse_answer(data.as_bytes(), Keys::Equal) else { return self.unreadable() };
         if self.hides(&message) {
             return Passage::Drop;
         }
         let answer = message.get("result").is_some() || message.get("error").is_some();
         let filtered = if self.lists && (answer || message.is_array()) {
-            listing::filter(data.as_bytes(), |facts| self.scope.shows(facts))
+            listing::filter(data.as_bytes(), |facts, entry| self.gate.passes(facts, entry))
         } else {
             Ok(None)
         };

@@ -65,7 +65,7 @@ fn read(bytes: Vec<u8>) {
         assert_eq!(other.get("method").and_then(Value::as_str).unwrap_or_default(), message.method_name());
     }
     // Whatever a server sends is filtered or refused, and a list that all may see stays as it is.
-    if let Ok(filtered) = listing::filter(&bytes, |_| false) {
+    if let Ok(filtered) = listing::filter(&bytes, |_, _| false) {
         let left: Value = serde_json::from_slice(filtered.as_ref().unwrap_or(&bytes)).unwrap();
         for list in ["tools", "prompts", "resources", "resourceTemplates"] {
             let entries = left.pointer(&format!("/result/{list}"));

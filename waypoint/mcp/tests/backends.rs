@@ -38,6 +38,7 @@ fn agent(servers: usize, broken: Option<&str>) -> Backend {
             port: 80,
         },
         path: "/mcp".into(),
+        auth: None,
     };
     Backend::Agent(Arc::new(resource::Backend {
         name: ObjectName::new("AgentBackend", "shop", "toolbox"),
@@ -45,6 +46,7 @@ fn agent(servers: usize, broken: Option<&str>) -> Backend {
         kind: BackendKind::Mcp { servers: (0..servers).map(server).collect() },
         set: "AgentBackend/shop/toolbox".into(),
         traffic: Traffic::default(),
+        catalogue: None,
         broken: broken.map(Arc::from),
     }))
 }
@@ -76,7 +78,7 @@ async fn the_server_of_an_agent_backend_sees_no_credentials() {
 
 #[tokio::test]
 async fn a_backend_that_cannot_be_served_says_so() {
-    for backend in [agent(0, None), agent(2, None), agent(1, Some("the service is missing"))] {
+    for backend in [agent(0, None), agent(65, None), agent(1, Some("the service is missing"))] {
         let mut world = World::answering("application/json", RESULT);
         world.backend = backend;
         let answer = world.ask(call("search", json!({}))).await;

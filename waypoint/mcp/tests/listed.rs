@@ -13,8 +13,8 @@ use mesh::{
     access::{self, Verdict},
     names::{ObjectName, Version},
     resource::{
-        Action, ArgumentTerm, ArgumentTest, DefaultAccess, McpTerm, Mode, Operation, Policy, PolicyRef,
-        PolicySet, Principals, Resource, Rule, Source, Stage, StageKind, TextMatch, ToolTerm,
+        Action, ArgumentTerm, ArgumentTest, Authorizer, DefaultAccess, McpTerm, Mode, Operation, Policy,
+        PolicyRef, PolicySet, Principals, Resource, Rule, Source, Stage, StageKind, TextMatch, ToolTerm,
     },
     snapshot::{Change, NoExpressions, Snapshot},
 };
@@ -32,9 +32,13 @@ struct Access(Snapshot);
 impl Judge for Access {
     fn judge(&self, _: &Place, facts: &Facts, _: Purpose) -> Result<(), Denial> {
         match access::judge(&self.0, &SET.into(), facts).verdict {
-            Verdict::Granted(_) => Ok(()),
+            Verdict::Granted(_) | Verdict::Conditional(..) => Ok(()),
             Verdict::Refused(denial) => Err(denial),
         }
+    }
+
+    fn authorizers(&self, _: &Place, _: &Facts) -> Vec<Arc<Authorizer>> {
+        Vec::new()
     }
 
     fn generation(&self) -> u64 {
@@ -72,7 +76,7 @@ fn argument() -> impl Strategy<Value = ArgumentTerm> {
 fn term(arguments: usize) -> impl Strategy<Value = Option<McpTerm>> {
     let tools = proptest::collection::vec(
         (text(), proptest::collection::vec(argument(), 0..=arguments))
-            .prop_map(|(name, arguments)| ToolTerm { names: vec![name], arguments }),
+            .prop_map(|(name, arguments)| ToolTerm { names: vec![name], arguments, access: None }),
         1..3,
     );
     // A Deny on `tools/list` itself refuses the list, as it says; it hides no tool.
@@ -124,12 +128,19 @@ fn snapshot(policies: Vec<(StageKind, Action, Vec<Rule>)>) -> Snapshot {
     let mut stages = kinds.map(|kind| Stage { kind, policies: Vec::new() });
     for (number, (kind, action, rules)) in policies.into_iter().enumerate() {
         let name = ObjectName::new("AccessPolicy", "shop", &format!("policy-{number}"));
-        let policy = Policy { name: name.clone(), action, mode: Mode::Enforce, broken: None, rules };
+        let policy =
+            Policy { name: name.clone(), action, mode: Mode::Enforce, broken: None, rules, authorizer: None };
         changes.push(Change::Set(version(), Resource::Policy(Arc::new(policy))));
         let stage = stages.iter_mut().find(|stage| stage.kind == kind).unwrap();
         stage.policies.push(PolicyRef { name, version: Some(version()) });
     }
-    let set = PolicySet { name: SET.into(), stages: stages.to_vec(), default_access: DefaultAccess::None };
+    let set = PolicySet {
+        name: SET.into(),
+        stages: stages.to_vec(),
+        default_access: DefaultAccess::None,
+        guards: Vec::new(),
+        quotas: Vec::new(),
+    };
     changes.push(Change::Set(version(), Resource::PolicySet(Arc::new(set))));
     let applied = Snapshot::default().apply(changes, &NoExpressions);
     assert!(applied.rejected.is_empty(), "{:?}", applied.rejected);
@@ -202,6 +213,7 @@ fn the_properties_are_not_empty() {
         to: Some(vec![Operation {
             mcp: Some(McpTerm {
                 tools: Some(vec![ToolTerm {
+                    access: None,
                     names: vec![TextMatch::Prefix("search".into())],
                     arguments: vec![ArgumentTerm {
                         path: "/repo".into(),

@@ -6,8 +6,8 @@
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use exchange::{
-    Backend, Body, BoxFuture, Call, CallError, Closing, Exchange, Judge, Place, Purpose, Register, Reply,
-    Responder, Trail, Upstreams,
+    Ask, Backend, Body, BoxFuture, Call, CallError, Closing, Exceeded, Exchange, Judge, Known, Ledger, Place,
+    Purpose, Register, Reply, Reservation, Responder, Trail, Upstreams,
 };
 use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -15,8 +15,8 @@ use mcp::{Config, Mcp, Sealer};
 use mesh::{
     Caller, Denial, Facts, Peer, Reason,
     facts::{Demand, Fact, McpObject},
-    names::ServiceKey,
-    resource::{Protocol, Traffic},
+    names::{ObjectName, ServiceKey},
+    resource::{Authorizer, Catalogue, Guard, Issuer, Protocol, Quota, Secret, Traffic},
 };
 use tokio::net::{TcpListener, TcpStream};
 
@@ -35,12 +35,53 @@ impl Judge for Hidden {
         if hidden { Err(Denial::plain(Reason::NoGrant, "hidden by name")) } else { Ok(()) }
     }
 
+    fn authorizers(&self, _: &Place, _: &Facts) -> Vec<Arc<Authorizer>> {
+        Vec::new()
+    }
+
     fn generation(&self) -> u64 {
         0
     }
 
     fn changed(&self, _: u64) -> BoxFuture<'static, ()> {
         Box::pin(std::future::pending())
+    }
+}
+
+/// Nothing but policies.
+struct Nothing;
+
+impl Known for Nothing {
+    fn guards(&self, _: &[Place]) -> Vec<Arc<Guard>> {
+        Vec::new()
+    }
+
+    fn quotas(&self, _: &[Place]) -> Vec<Arc<Quota>> {
+        Vec::new()
+    }
+
+    fn catalogue(&self, _: &ObjectName) -> Option<Arc<Catalogue>> {
+        None
+    }
+
+    fn secret(&self, _: &ObjectName) -> Option<Arc<Secret>> {
+        None
+    }
+
+    fn issuer(&self, _: &str) -> Option<Arc<Issuer>> {
+        None
+    }
+}
+
+impl Ledger for Nothing {
+    fn reserve(&self, _: &Facts, _: &[Arc<Quota>], _: &Ask) -> Result<Box<dyn Reservation>, Exceeded> {
+        Err(Exceeded {
+            denial: Denial::plain(Reason::QuotaExceeded, "nothing is held here"),
+            most: 0,
+            left: 0,
+            resets_in: None,
+            unit: "requests",
+        })
     }
 }
 
@@ -86,11 +127,14 @@ async fn answer(
         port: 80,
         http: Fact::NotApplicable,
         mcp,
+        a2a: Fact::NotApplicable,
+        llm: Fact::NotApplicable,
+        user: None,
     };
     let mut exchange = Exchange {
         request,
         facts: Arc::new(facts),
-        demand: Demand { http: false, mcp: true },
+        demand: Demand { mcp: true, ..Demand::default() },
         route: None,
         matched_prefix: None,
         backend: Backend::Service { service, port: 80, protocol: Protocol::Mcp },
@@ -98,6 +142,9 @@ async fn answer(
         pin: None,
         places: vec![place.clone()],
         judge: Arc::clone(&judge),
+        known: Arc::new(Nothing),
+        ledger: Arc::new(Nothing),
+        watches: None,
         register: Arc::new(Printed),
         closing: Closing::default(),
         trail: Trail::default(),

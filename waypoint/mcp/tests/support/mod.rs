@@ -15,8 +15,8 @@ use std::{
 
 use bytes::Bytes;
 use exchange::{
-    Backend, Body, BoxFuture, Call, CallError, Closing, Exchange, Judge, Place, Purpose, Register, Reply,
-    Request, Responder, Response, Trail, Upstreams,
+    Ask, Backend, Body, BoxFuture, Call, CallError, Closing, Exceeded, Exchange, Judge, Known, Ledger, Place,
+    Purpose, Register, Reply, Request, Reservation, Responder, Response, Trail, Upstreams,
 };
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
@@ -24,8 +24,8 @@ use mcp::{Config, Mcp, Sealer};
 use mesh::{
     Caller, Denial, Facts, Peer, Reason,
     facts::{Arguments, Demand, Fact, McpFacts, McpObject},
-    names::{ServiceKey, WorkloadUid},
-    resource::{Protocol, Traffic},
+    names::{ObjectName, ServiceKey, WorkloadUid},
+    resource::{Authorizer, Catalogue, Guard, Issuer, Protocol, Quota, Secret, Traffic},
 };
 
 /// What is granted, changeable while something runs.
@@ -49,7 +49,7 @@ impl Grants {
             McpObject::Other => granted(&facts.method),
             McpObject::Prompt { name } => granted(name),
             McpObject::Resource { uri } => granted(uri),
-            McpObject::Tool { name, arguments } => {
+            McpObject::Tool { name, arguments, .. } => {
                 let secret = match arguments {
                     Arguments::Listing => false,
                     Arguments::Given(arguments) => arguments.get("repo").is_some_and(|repo| repo == "secret"),
@@ -74,12 +74,51 @@ impl Judge for Grants {
         }
     }
 
+    fn authorizers(&self, _: &Place, _: &Facts) -> Vec<Arc<Authorizer>> {
+        Vec::new()
+    }
+
     fn generation(&self) -> u64 {
         0
     }
 
     fn changed(&self, _: u64) -> BoxFuture<'static, ()> {
         Box::pin(std::future::pending())
+    }
+}
+
+/// What is known beside policies: catalogues and secrets.
+#[derive(Default)]
+pub struct Told {
+    pub catalogue: Mutex<Option<Arc<Catalogue>>>,
+    pub secret: Mutex<Option<Arc<Secret>>>,
+}
+
+impl Known for Told {
+    fn guards(&self, _: &[Place]) -> Vec<Arc<Guard>> {
+        Vec::new()
+    }
+
+    fn quotas(&self, _: &[Place]) -> Vec<Arc<Quota>> {
+        Vec::new()
+    }
+
+    fn catalogue(&self, name: &ObjectName) -> Option<Arc<Catalogue>> {
+        self.catalogue.lock().unwrap().clone().filter(|catalogue| catalogue.name == *name)
+    }
+
+    fn secret(&self, name: &ObjectName) -> Option<Arc<Secret>> {
+        self.secret.lock().unwrap().clone().filter(|secret| secret.name == *name)
+    }
+
+    fn issuer(&self, _: &str) -> Option<Arc<Issuer>> {
+        None
+    }
+}
+
+impl Ledger for Told {
+    fn reserve(&self, _: &Facts, _: &[Arc<Quota>], _: &Ask) -> Result<Box<dyn Reservation>, Exceeded> {
+        unreachable!("nothing here is counted")
     }
 }
 
@@ -122,6 +161,7 @@ pub struct World {
     /// In place of the grants.
     pub judge: Option<Arc<dyn Judge>>,
     pub refusals: Arc<Refusals>,
+    pub told: Arc<Told>,
     pub server: Server,
     pub responder: Mcp,
     pub caller: Peer,
@@ -153,6 +193,7 @@ impl World {
             grants: Arc::default(),
             judge: None,
             refusals: Arc::default(),
+            told: Arc::default(),
             server: Server { serve: Box::new(serve), reached: Mutex::default() },
             responder: responder(Config::default()),
             caller: planner(),
@@ -173,18 +214,23 @@ impl World {
                 (Place::Service { service: service.clone(), port: *port }, *port)
             }
             Backend::Agent(agent) => (Place::Agent(agent.name.clone()), 80),
+            Backend::Nowhere => unreachable!("a test leads somewhere"),
         };
+        let mcp = mcp::described(mcp, &self.backend, &*self.told);
         let facts = Facts {
             caller: Caller { workload: self.caller.clone(), by: None },
             source_address: None,
             port,
             http: Fact::NotApplicable,
             mcp,
+            a2a: Fact::NotApplicable,
+            llm: Fact::NotApplicable,
+            user: None,
         };
         Exchange {
             request,
             facts: Arc::new(facts),
-            demand: Demand { http: false, mcp: true },
+            demand: Demand { mcp: true, ..Demand::default() },
             route: None,
             matched_prefix: None,
             backend: self.backend.clone(),
@@ -192,6 +238,9 @@ impl World {
             pin: None,
             places: vec![place],
             judge: self.judge.clone().unwrap_or_else(|| self.grants.clone()),
+            known: self.told.clone(),
+            ledger: self.told.clone(),
+            watches: None,
             register: self.refusals.clone(),
             closing: self.closing.clone(),
             trail: Trail::default(),
