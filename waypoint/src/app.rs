@@ -114,11 +114,13 @@ fn assemble(config: Config, reporter: &Reporter) -> Result<Shared, RunError> {
     keeper.set_wanted(&BTreeSet::from([identity.clone()]));
     let refusals = Refusals::new(config.node(), SystemTime::now(), REFUSALS_MAX, Some(reporter.clone()));
     let requests = Requests::default();
+    let tools = mcp::Tools::default();
     let allowances = Allowances::new(Instant::now);
     metrics.register(|registry| {
         decisions.register(registry);
         allowances.register(registry);
         requests.register(registry);
+        tools.counts().register(registry);
         log.metrics().register(registry);
         keeper.metrics().register(registry);
     });
@@ -134,6 +136,7 @@ fn assemble(config: Config, reporter: &Reporter) -> Result<Shared, RunError> {
         metrics,
         records: Records { refusals, decisions, now: SystemTime::now },
         requests,
+        tools,
         log,
         tunnels: Tunnels::default(),
         certificates: Certificates::default(),
@@ -328,7 +331,7 @@ fn begin(
         users: users::Users::new(Errands::new(shared.identity.clone(), Arc::clone(&upstreams))),
         upstreams,
         dial,
-        mcp: mcp::Mcp::new(mcp::Config::default(), Arc::clone(&sealers.mcp)),
+        mcp: mcp::Mcp::new(mcp::Config::default(), Arc::clone(&sealers.mcp), shared.tools.clone()),
         a2a: a2a::A2a::new(a2a::Config::default(), Arc::clone(&sealers.a2a)),
         llm: llm::Llm::new(
             llm::Config::default(),

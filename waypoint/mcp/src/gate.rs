@@ -1,9 +1,6 @@
 //! What of a list may be shown: what is granted, and of tools what is not held back.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
 use exchange::{Backend, Exchange};
 use mesh::{
@@ -11,6 +8,7 @@ use mesh::{
     names::ObjectName,
     resource::BackendKind,
 };
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -19,40 +17,59 @@ use crate::{
     shelf::{Seen, Shelf},
 };
 
-/// What was counted since the start.
-#[derive(Debug, Default)]
+/// What was counted since the start. Clones are the same.
+#[derive(Debug, Clone, Default)]
 pub struct Counts {
-    lost: AtomicU64,
-    held: AtomicU64,
-    collisions: AtomicU64,
+    lost: Counter,
+    held: Counter,
+    collisions: Counter,
 }
 
 impl Counts {
+    /// Registers the metrics.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "strait_mcp_servers_lost",
+            "Answers that one of several MCP servers did not give",
+            self.lost.clone(),
+        );
+        registry.register(
+            "strait_mcp_tools_held",
+            "Tools held back, in lists and calls, because their definition was not approved",
+            self.held.clone(),
+        );
+        registry.register(
+            "strait_mcp_collisions",
+            "Entries of lists dropped because another has their name",
+            self.collisions.clone(),
+        );
+    }
+
     /// Answers that one server of several did not give.
     pub fn servers_lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+        self.lost.get()
     }
 
     /// Tools that were held back, in lists and calls.
     pub fn tools_held(&self) -> u64 {
-        self.held.load(Ordering::Relaxed)
+        self.held.get()
     }
 
     /// Entries of lists that were dropped because another has their name.
     pub fn collisions(&self) -> u64 {
-        self.collisions.load(Ordering::Relaxed)
+        self.collisions.get()
     }
 
     pub(crate) fn lost(&self) {
-        self.lost.fetch_add(1, Ordering::Relaxed);
+        self.lost.inc();
     }
 
     pub(crate) fn held(&self) {
-        self.held.fetch_add(1, Ordering::Relaxed);
+        self.held.inc();
     }
 
     pub(crate) fn collided(&self) {
-        self.collisions.fetch_add(1, Ordering::Relaxed);
+        self.collisions.inc();
     }
 }
 
@@ -64,19 +81,14 @@ pub(crate) type ServerKey = (ObjectName, Arc<str>);
 pub(crate) struct Gate {
     scope: Scope,
     shelf: Arc<Shelf>,
-    counts: Arc<Counts>,
+    counts: Counts,
     // A Service has no catalogue, so nothing is remembered of it.
     key: Option<ServerKey>,
 }
 
 impl Gate {
-    pub(crate) fn new(
-        scope: Scope,
-        shelf: &Arc<Shelf>,
-        counts: &Arc<Counts>,
-        key: Option<ServerKey>,
-    ) -> Self {
-        Self { scope, shelf: Arc::clone(shelf), counts: Arc::clone(counts), key }
+    pub(crate) fn new(scope: Scope, shelf: &Arc<Shelf>, counts: &Counts, key: Option<ServerKey>) -> Self {
+        Self { scope, shelf: Arc::clone(shelf), counts: counts.clone(), key }
     }
 
     /// May an entry be shown, whose use has these facts?

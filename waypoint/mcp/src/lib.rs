@@ -36,6 +36,6 @@ mod stream;
 
 pub use gate::Counts;
 pub use opening::{Opened, described, read};
-pub use respond::{Config, Mcp};
+pub use respond::{Config, Mcp, Tools};
 pub use seal::Sealer;
 pub use shelf::{Held, ToolRow};

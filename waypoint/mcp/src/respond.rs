@@ -57,13 +57,45 @@ impl Default for Config {
     }
 }
 
+/// What servers of AgentBackends said of their tools, for whoever shows it. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Tools {
+    shelf: Arc<Shelf>,
+    counts: Counts,
+}
+
+impl Tools {
+    /// What was counted since the start.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// What was said, beside what was approved. `catalogue_of` names the catalogue of a backend, if it has one.
+    pub fn rows(
+        &self,
+        known: &dyn Known,
+        catalogue_of: impl Fn(&ObjectName) -> Option<ObjectName>,
+    ) -> Vec<ToolRow> {
+        self.shelf.rows(|backend| match catalogue_of(backend) {
+            None => Catalogued::No,
+            Some(name) => known.catalogue(&name).map_or(Catalogued::Absent(name), Catalogued::Is),
+        })
+    }
+}
+
+impl std::fmt::Debug for Tools {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Tools").field("counts", &self.counts).finish_non_exhaustive()
+    }
+}
+
 /// The responder for the MCP servers behind a Service port or an AgentBackend.
 pub struct Mcp {
     pub(crate) config: Config,
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) openings: Openings,
-    pub(crate) counts: Arc<Counts>,
+    pub(crate) counts: Counts,
 }
 
 impl std::fmt::Debug for Mcp {
@@ -73,27 +105,10 @@ impl std::fmt::Debug for Mcp {
 }
 
 impl Mcp {
-    /// Serves within these bounds, with sessions sealed by `sealer`.
-    pub fn new(config: Config, sealer: Arc<Sealer>) -> Self {
-        Self { config, sealer, shelf: Arc::default(), openings: Openings::default(), counts: Arc::default() }
-    }
-
-    /// What was counted since the start.
-    pub fn counts(&self) -> &Arc<Counts> {
-        &self.counts
-    }
-
-    /// What servers of AgentBackends said of their tools, beside what was approved. `catalogue_of` names the catalogue
-    /// of a backend, if it has one.
-    pub fn tools(
-        &self,
-        known: &dyn Known,
-        catalogue_of: impl Fn(&ObjectName) -> Option<ObjectName>,
-    ) -> Vec<ToolRow> {
-        self.shelf.rows(|backend| match catalogue_of(backend) {
-            None => Catalogued::No,
-            Some(name) => known.catalogue(&name).map_or(Catalogued::Absent(name), Catalogued::Is),
-        })
+    /// Serves within these bounds, with sessions sealed by `sealer`, and remembers in `tools` what servers say of
+    /// theirs.
+    pub fn new(config: Config, sealer: Arc<Sealer>, tools: Tools) -> Self {
+        Self { config, sealer, shelf: tools.shelf, openings: Openings::default(), counts: tools.counts }
     }
 
     /// Where a request belongs by the session that it names, so that a rule with several backends leads it where

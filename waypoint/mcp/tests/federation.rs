@@ -233,7 +233,7 @@ async fn a_list_has_all_tools_page_by_page_and_each_name_once() {
     let second = world.ask(within(message("tools/list", json!({"cursor": cursor})), &token)).await;
     assert_eq!(names(&second), ["web_post"]);
     assert!(second.json()["result"].get("nextCursor").is_none());
-    assert_eq!(world.responder.counts().collisions(), 1);
+    assert_eq!(world.tools.counts().collisions(), 1);
     for bad in [json!("more"), json!(1), json!(""), json!(format!("{}x", cursor.as_str().unwrap()))] {
         let answer = world.ask(within(message("tools/list", json!({"cursor": bad})), &token)).await;
         assert_eq!(answer.json()["error"]["code"], -32602);
@@ -297,7 +297,7 @@ async fn a_server_that_is_down_costs_its_own_tools_only() {
     let call = world.ask(within(message("tools/call", json!({"name": "web_fetch"})), &token)).await;
     assert_eq!(call.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(call.headers["x-strait-denied"].to_str().unwrap().contains("NoEndpoint"));
-    assert!(world.responder.counts().servers_lost() >= 2);
+    assert!(world.tools.counts().servers_lost() >= 2);
     // It comes back, and its session is opened then, once.
     play.down.lock().unwrap().clear();
     for _ in 0..2 {
@@ -524,8 +524,7 @@ async fn rug_pull_a_tool_that_changed_since_it_was_approved_is_neither_listed_no
     *play.description.lock().unwrap() = "reads".to_owned();
     tokio::time::advance(std::time::Duration::from_secs(31)).await;
     assert!(world.ask(call("docs_search")).await.json().get("result").is_some());
-    let rows =
-        world.responder.tools(&*world.told, |_| Some(ObjectName::new("ToolCatalog", "shop", "toolbox")));
+    let rows = world.tools.rows(&*world.told, |_| Some(ObjectName::new("ToolCatalog", "shop", "toolbox")));
     let row = rows.iter().find(|row| row.tool == "web_fetch").unwrap();
     assert_eq!(row.held.as_deref(), Some("it is not in the catalogue"));
     // A catalogue that is named and not held holds everything back.

@@ -150,7 +150,7 @@ async fn a_body_is_bounded_on_both_sides() {
 async fn what_the_endpoint_refuses_is_said_in_the_same_words() {
     let mut world =
         World::new(|_, _| Err(CallError::Denied(Denial::plain(Reason::Denied, "at the endpoint"))));
-    world.responder = responder(mcp::Config::default());
+    world.responder = responder(mcp::Config::default(), world.tools.clone());
     let answer = world.ask(call("search", json!({}))).await;
     assert_eq!(answer.json()["error"]["code"], -32602);
     // What no policy decided is said as it is.

@@ -33,6 +33,7 @@ pub(super) fn listen(shared: &Arc<Shared>, drain: &DrainWatch) -> Result<(), Run
         .page("/v1/connections", "what runs: exchanges and relays", page(connections))
         .page("/v1/listeners", "the ports of the edge and what is wrong with them", page(listeners))
         .page("/v1/certificates", "the certificate and its renewal", page(certificates))
+        .page("/v1/tools", "tools of MCP servers as they are now, and as they were approved", page(tools))
         .page("/v1/refusals", "?since=SECONDS: what was refused lately", page(refusals))
         .page("/config_dump", "what the control plane told", page(dump));
     serve(shared, ADMIN_PORT, admin, drain)
@@ -107,6 +108,13 @@ fn listeners(shared: &Shared, _: &Query) -> Answer {
         })
     });
     Answer::json(&rows.collect::<Vec<_>>())
+}
+
+fn tools(shared: &Shared, _: &Query) -> Answer {
+    let world = shared.worlds.load();
+    let known = crate::known::Told(Arc::clone(&shared.worlds));
+    let catalogue_of = |name: &mesh::names::ObjectName| world.snapshot.backend(name)?.catalogue.clone();
+    Answer::json(&shared.tools.rows(&known, catalogue_of))
 }
 
 fn refusals(shared: &Shared, query: &Query) -> Answer {

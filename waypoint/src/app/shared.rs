@@ -31,6 +31,7 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     pub(super) records: Records,
     pub(super) requests: Requests,
+    pub(super) tools: mcp::Tools,
     pub(super) log: AccessLog,
     pub(super) tunnels: Tunnels,
     pub(super) certificates: Certificates,

@@ -59,7 +59,8 @@ impl Spoken {
             Self::Http => facts,
             Self::Mcp => {
                 let mcp = super::within(until, mcp::read(&mut exchange.request, held_bytes)).await;
-                Facts { mcp: mcp.unwrap_or(Fact::Missing(LATE)), ..facts }
+                let mcp = mcp.unwrap_or(Fact::Missing(LATE));
+                Facts { mcp: mcp::described(mcp, &exchange.backend, &*exchange.known), ..facts }
             }
             Self::A2a => {
                 let pointer = skill_pointer(&exchange.backend);

@@ -11,7 +11,7 @@ use exchange::{
 };
 use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use mcp::{Config, Mcp, Sealer};
+use mcp::{Config, Mcp, Sealer, Tools};
 use mesh::{
     Caller, Denial, Facts, Peer, Reason,
     facts::{Demand, Fact, McpObject},
@@ -163,7 +163,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server: SocketAddr = arguments.next().ok_or(usage)?.parse()?;
     let hidden = arguments.filter_map(|argument| argument.strip_prefix("hide=").map(str::to_owned)).collect();
     let judge: Arc<dyn Judge> = Arc::new(Hidden(hidden));
-    let responder = Arc::new(Mcp::new(Config::default(), Arc::new(Sealer::new(&[7; 32], &[])?)));
+    let responder =
+        Arc::new(Mcp::new(Config::default(), Arc::new(Sealer::new(&[7; 32], &[])?), Tools::default()));
     let upstreams = Arc::new(Loopback(server));
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     loop {

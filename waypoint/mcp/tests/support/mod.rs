@@ -20,7 +20,7 @@ use exchange::{
 };
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
-use mcp::{Config, Mcp, Sealer};
+use mcp::{Config, Mcp, Sealer, Tools};
 use mesh::{
     Caller, Denial, Facts, Peer, Reason,
     facts::{Arguments, Demand, Fact, McpFacts, McpObject},
@@ -164,6 +164,7 @@ pub struct World {
     pub told: Arc<Told>,
     pub server: Server,
     pub responder: Mcp,
+    pub tools: Tools,
     pub caller: Peer,
     pub backend: Backend,
     pub closing: Closing,
@@ -189,13 +190,15 @@ impl World {
     ) -> Self {
         let service =
             ServiceKey { namespace: "shop".into(), hostname: "tools.shop.svc.cluster.local".into() };
+        let tools = Tools::default();
         Self {
             grants: Arc::default(),
             judge: None,
             refusals: Arc::default(),
             told: Arc::default(),
             server: Server { serve: Box::new(serve), reached: Mutex::default() },
-            responder: responder(Config::default()),
+            responder: responder(Config::default(), tools.clone()),
+            tools,
             caller: planner(),
             backend: Backend::Service { service, port: 80, protocol: Protocol::Mcp },
             closing: Closing::default(),
@@ -272,8 +275,8 @@ impl World {
     }
 }
 
-pub fn responder(config: Config) -> Mcp {
-    Mcp::new(config, Arc::new(Sealer::new(&[7; 32], &[]).unwrap()))
+pub fn responder(config: Config, tools: Tools) -> Mcp {
+    Mcp::new(config, Arc::new(Sealer::new(&[7; 32], &[]).unwrap()), tools)
 }
 
 pub fn planner() -> Peer {
