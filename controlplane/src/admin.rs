@@ -1,6 +1,7 @@
 //! The admin pages of a control plane: what is, as JSON for the command and for people.
 
 mod rows;
+mod seen;
 mod shown;
 
 use std::{
@@ -57,7 +58,7 @@ pub(crate) fn pages(shown: Shown) -> Admin {
         admin = admin.page(path, help, move |_| Answer::json(&table(&shown)));
     }
     let (resources, denied, explained) = (shown.clone(), shown.clone(), shown);
-    admin
+    seen::add(admin, &explained)
         .page("/v1/resources", "everything that is published; ?kind= chooses", move |query| {
             Answer::json(&rows::resources(&resources, query.get("kind")))
         })
@@ -87,14 +88,15 @@ fn answer(shown: &Shown, query: &Query) -> Answer {
 }
 
 fn cluster(shown: &Shown) -> Value {
-    let (plaintext, dropped) = shown.reports.plaintext();
+    let (plaintext, kept) = (shown.reports.plaintext(), shown.reports.standing());
     json!({
         "cluster": shown.cluster,
         "trust_domain": shown.trust_domain,
         "generation": shown.publisher.generation(),
         "resources": shown.publisher.read(wire::publish::Table::len),
         "certificate": shown.keeper.report(),
-        "reports_lost": dropped,
+        "reports_lost": kept.reports_lost,
+        "reports": kept,
         "plaintext_seen": plaintext.iter().map(|seen| json!({
             "at": crate::status::time_text(seen.at),
             "source": seen.source,

@@ -180,7 +180,7 @@ impl Parts {
             recording: Recording::new(Arc::clone(&signer)),
             exports: Exports::new(),
             readers: Readers::default(),
-            reports: Reports::new(SystemTime::now()),
+            reports: Reports::new(SystemTime::now),
             statuses: Statuses::open(&config.state),
             bearers,
             own,

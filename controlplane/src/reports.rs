@@ -1,4 +1,5 @@
-//! What proxies report: refusals, decisions by the minute, plaintext seen. The latest are kept, in bounds.
+//! What proxies report: refusals, decisions, spans, plaintext seen. The latest are kept, in bounds; `decisions` and
+//! `spans` say which.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -7,16 +8,24 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use runtime::trace::TraceId;
 use serde::Serialize;
 use wire::{
     Caller,
-    report::{DecisionKey, Inbox, Plaintext, Record, Refusal, RefusalId, Refusals},
+    report::{Inbox, Plaintext, Record, Refusal, RefusalId, Refusals},
+};
+
+use crate::{
+    decisions::{self, Decisions},
+    named::names,
+    spans::{self, Spans},
+    status::seconds,
 };
 
 /// Refusals that are kept.
 const REFUSALS_MAX: usize = 10_000;
-/// Pairs of callers and things called of which decisions are kept.
-const DECISIONS_MAX: usize = 20_000;
+/// Refusals that one question gets at most.
+pub(crate) const REFUSAL_ROWS_MAX: usize = 1000;
 /// Sightings of plaintext that are kept.
 const PLAINTEXT_MAX: usize = 1_000;
 
@@ -25,36 +34,20 @@ const PLAINTEXT_MAX: usize = 1_000;
 pub(crate) struct Reports {
     refusals: Refusals,
     rest: Arc<Mutex<Rest>>,
+    now: fn() -> SystemTime,
 }
 
 #[derive(Default)]
 struct Rest {
-    decisions: BTreeMap<Decided, Count>,
+    decisions: Decisions,
+    spans: Spans,
     plaintext: VecDeque<Plaintext>,
     dropped: u64,
 }
 
-/// What decisions agree in.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Decided {
-    proxy: String,
-    source: Arc<str>,
-    destination: Arc<str>,
-    verdict: &'static str,
-    reason: Arc<str>,
-    policy: Arc<str>,
-    rule: Arc<str>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Count {
-    last: u64,
-    count: u64,
-}
-
-/// Decisions that agree, for people.
+/// Who reached for what, for people.
 #[derive(Debug, Serialize)]
-pub(crate) struct DecisionRow {
+pub(crate) struct Reached {
     source: Arc<str>,
     destination: Arc<str>,
     verdict: &'static str,
@@ -63,12 +56,37 @@ pub(crate) struct DecisionRow {
     rule: Arc<str>,
     count: u64,
     last: String,
-    proxy: String,
+    proxy: Arc<str>,
+}
+
+/// How much is kept, and how much was lost.
+#[derive(Debug, Serialize)]
+pub(crate) struct Standing {
+    decisions: usize,
+    decision_bytes: usize,
+    decisions_dropped: u64,
+    spans: usize,
+    spans_dropped: u64,
+    /// Records that proxies lost before they could tell them.
+    pub(crate) reports_lost: u64,
+}
+
+/// Which refusals somebody wants to see.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wanted {
+    /// Not older than this.
+    pub(crate) since: Option<SystemTime>,
+    /// To this caller.
+    pub(crate) from: Option<String>,
+    /// At this destination.
+    pub(crate) to: Option<String>,
+    /// Told after this one. If it is not kept, all are.
+    pub(crate) after: Option<RefusalId>,
 }
 
 impl Reports {
-    pub(crate) fn new(start: SystemTime) -> Self {
-        Self { refusals: Refusals::new("controlplane", start, REFUSALS_MAX, None), rest: Arc::default() }
+    pub(crate) fn new(now: fn() -> SystemTime) -> Self {
+        Self { refusals: Refusals::new("controlplane", now(), REFUSALS_MAX, None), rest: Arc::default(), now }
     }
 
     /// The refusal of an id.
@@ -81,38 +99,96 @@ impl Reports {
         self.refusals.since(time)
     }
 
-    /// Who reached for what, and what was decided.
-    pub(crate) fn decisions(&self) -> Vec<DecisionRow> {
-        let rest = self.rest.lock();
-        let row = |(decided, count): (&Decided, &Count)| DecisionRow {
-            source: decided.source.clone(),
-            destination: decided.destination.clone(),
-            verdict: decided.verdict,
-            reason: decided.reason.clone(),
-            policy: decided.policy.clone(),
-            rule: decided.rule.clone(),
-            count: count.count,
-            last: crate::status::time_text(count.last),
-            proxy: decided.proxy.clone(),
-        };
-        rest.decisions.iter().map(row).collect()
+    /// The refusals that are wanted, in the order in which they came: the latest, or, after a given one, the next.
+    pub(crate) fn refusals(&self, wanted: &Wanted) -> Vec<Arc<Refusal>> {
+        let all = self.refusals.since(wanted.since.unwrap_or(SystemTime::UNIX_EPOCH));
+        let after = wanted.after.as_ref().and_then(|id| all.iter().position(|refusal| refusal.id == *id));
+        let begin = after.map_or(0, |index| index + 1);
+        let fits = |text: &str, name: &Option<String>| name.as_ref().is_none_or(|name| names(text, name));
+        let mut found: Vec<_> = all
+            .into_iter()
+            .skip(begin)
+            .filter(|it| fits(&it.subject.source, &wanted.from) && fits(&it.subject.destination, &wanted.to))
+            .collect();
+        if wanted.after.is_some() {
+            found.truncate(REFUSAL_ROWS_MAX);
+        } else {
+            found.drain(..found.len().saturating_sub(REFUSAL_ROWS_MAX));
+        }
+        found
     }
 
-    /// Plaintext that was seen, oldest first, and how many records were lost on their way.
-    pub(crate) fn plaintext(&self) -> (Vec<Plaintext>, u64) {
+    /// What was decided in the last day, as far as it is wanted.
+    pub(crate) fn decisions(&self, wanted: &decisions::Wanted) -> Vec<decisions::Row> {
+        self.rest.lock().decisions.rows(wanted)
+    }
+
+    /// A trace, with what carried it.
+    pub(crate) fn trace(&self, trace: TraceId) -> Vec<spans::Row> {
+        self.rest.lock().spans.of(trace)
+    }
+
+    /// The latest spans that are wanted.
+    pub(crate) fn spans(&self, wanted: &spans::Wanted, most: usize) -> Vec<spans::Row> {
+        self.rest.lock().spans.latest(wanted, most)
+    }
+
+    /// Who reached for what in the last day, and what was decided.
+    pub(crate) fn reached(&self) -> Vec<Reached> {
+        let rows = self.decisions(&decisions::Wanted::default());
+        let mut reached: BTreeMap<_, Reached> = BTreeMap::new();
+        for row in rows {
+            let agree = (
+                row.source.clone(),
+                row.destination.clone(),
+                row.verdict,
+                row.reason.clone(),
+                row.policy.clone(),
+                row.rule.clone(),
+                row.proxy.clone(),
+            );
+            // The latest row comes first, so the first one says when it was last.
+            let kept = reached.entry(agree).or_insert_with(|| Reached {
+                source: row.source,
+                destination: row.destination,
+                verdict: row.verdict,
+                reason: row.reason,
+                policy: row.policy,
+                rule: row.rule,
+                count: 0,
+                last: row.last,
+                proxy: row.proxy,
+            });
+            kept.count = kept.count.saturating_add(row.count);
+        }
+        reached.into_values().collect()
+    }
+
+    /// Plaintext that was seen, oldest first.
+    pub(crate) fn plaintext(&self) -> Vec<Plaintext> {
+        self.rest.lock().plaintext.iter().cloned().collect()
+    }
+
+    /// How much is kept, and how much was lost.
+    pub(crate) fn standing(&self) -> Standing {
         let rest = self.rest.lock();
-        (rest.plaintext.iter().cloned().collect(), rest.dropped)
+        let (decisions, decision_bytes, decisions_dropped) = rest.decisions.standing();
+        let (spans, spans_dropped) = rest.spans.standing();
+        let reports_lost = rest.dropped;
+        Standing { decisions, decision_bytes, decisions_dropped, spans, spans_dropped, reports_lost }
     }
 }
 
 impl Inbox for Reports {
     fn take(&self, caller: &Caller, records: Vec<Record>, dropped: u64) {
+        let (proxy, now): (Arc<str>, _) = (caller.to_string().into(), seconds((self.now)()));
         let mut rest = self.rest.lock();
         rest.dropped = rest.dropped.saturating_add(dropped);
         for record in records {
             match record {
                 Record::Refusal(refusal) => self.refusals.keep(refusal),
-                Record::Decisions(told) => rest.count(caller, told.key, told.minute, told.count),
+                Record::Decisions(told) => rest.decisions.take(&proxy, told, now),
+                Record::Span(span) => rest.spans.take(&proxy, span),
                 Record::Plaintext(seen) => {
                     if rest.plaintext.len() >= PLAINTEXT_MAX {
                         rest.plaintext.pop_front();
@@ -126,26 +202,48 @@ impl Inbox for Reports {
     }
 }
 
-impl Rest {
-    fn count(&mut self, caller: &Caller, key: DecisionKey, minute: u64, count: u64) {
-        let decided = Decided {
-            proxy: caller.to_string(),
-            source: key.source,
-            destination: key.destination,
-            verdict: key.verdict.name(),
-            reason: key.reason,
-            policy: key.policy,
-            rule: key.rule,
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use mesh::{Denial, Reason};
+    use wire::report::Subject;
+
+    use super::*;
+
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000)
+    }
+
+    #[test]
+    fn refusals_are_followed_from_the_last_one_that_was_seen() {
+        let (reports, proxy) = (Reports::new(now), Refusals::new("node/n1", now(), 8, None));
+        let caller = Caller::Node { name: "n1".into() };
+        let made: Vec<_> = (0..REFUSAL_ROWS_MAX as u64 + 10)
+            .map(|number| {
+                let subject = Subject {
+                    source: format!("spiffe://east.example/ns/shop/sa/a{}", number % 2).into(),
+                    destination: "tools.shop.svc.cluster.local:80".into(),
+                    ..Subject::default()
+                };
+                proxy.refuse(Denial::plain(Reason::NoGrant, "x"), subject, now())
+            })
+            .collect();
+        reports.take(&caller, made.iter().cloned().map(Record::Refusal).collect(), 3);
+        assert_eq!(reports.standing().reports_lost, 3);
+        let latest = reports.refusals(&Wanted::default());
+        assert_eq!((latest.len(), latest.last()), (REFUSAL_ROWS_MAX, made.last()));
+        let after = |id: RefusalId| reports.refusals(&Wanted { after: Some(id), ..Wanted::default() });
+        assert_eq!(after(made[made.len() - 3].id.clone()), made[made.len() - 2..]);
+        assert_eq!(after(made[made.len() - 1].id.clone()), []);
+        assert_eq!(after(made[0].id.clone()), made[1..=REFUSAL_ROWS_MAX]);
+        let from = Wanted {
+            from: Some("shop/a1".to_owned()),
+            to: Some("shop/tools".to_owned()),
+            ..Wanted::default()
         };
-        if !self.decisions.contains_key(&decided) && self.decisions.len() >= DECISIONS_MAX {
-            let oldest =
-                self.decisions.iter().min_by_key(|(_, count)| count.last).map(|(decided, _)| decided.clone());
-            if let Some(oldest) = oldest {
-                self.decisions.remove(&oldest);
-            }
-        }
-        let kept = self.decisions.entry(decided).or_default();
-        kept.count = kept.count.saturating_add(count);
-        kept.last = kept.last.max(minute);
+        assert_eq!(reports.refusals(&from).len(), made.len() / 2);
+        let late = Wanted { since: Some(now() + Duration::from_secs(1)), ..Wanted::default() };
+        assert_eq!(reports.refusals(&late), []);
     }
 }

@@ -264,7 +264,7 @@ pub(super) fn certificates(shown: &Shown) -> Value {
 }
 
 pub(super) fn connections(shown: &Shown) -> Value {
-    json!(shown.reports.decisions())
+    json!(shown.reports.reached())
 }
 
 pub(super) fn proxies(shown: &Shown) -> Value {
