@@ -1,10 +1,13 @@
 //! What can be typed after `strait`.
 
+mod asking;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{apps, output::Form};
+pub(crate) use asking::{Act, Audit, Can, Denied, Reach, Revoke, Trace, Try, WhoCan};
 
 /// An ambient mesh and gateway for agents.
 #[derive(Debug, Parser)]
@@ -39,6 +42,33 @@ pub(crate) enum Verb {
     #[command(after_help = "Examples:\n  strait explain r-4k2c…\n  strait explain --from agents/intern \
                             --to tools/tools:80 --tool write_file --arg repo=web")]
     Explain(Explain),
+    /// May this one call that? Exits with 0 if so, else with 1.
+    #[command(after_help = "Example:\n  strait can shop/planner call shop/tools --tool read_file --arg path=/docs/a")]
+    Can(Can),
+    /// Who may call it, of all identities that run here.
+    #[command(name = "who-can", after_help = "Example:\n  strait who-can call shop/tools --tool write_file")]
+    WhoCan(WhoCan),
+    /// What this one may use.
+    #[command(after_help = "Example:\n  strait reach shop/planner")]
+    Reach(Reach),
+    /// What was refused lately.
+    #[command(after_help = "Example:\n  strait denied -n shop --since 10m --follow")]
+    Denied(Denied),
+    /// Who a policy in audit mode would have refused, and how often.
+    #[command(after_help = "Example:\n  strait audit shop/tools-grants --since 1h")]
+    Audit(Audit),
+    /// What a policy that is not applied yet would have changed.
+    ///
+    /// The control plane judges what it remembers of the last day's calls by what is applied and by what is in the
+    /// file. It does not keep arguments, headers or claims: calls that hang on them are shown as `depends`.
+    #[command(after_help = "Example:\n  strait try -f new.yaml --since 1h")]
+    Try(Try),
+    /// One call, hop by hop: who, what, how long.
+    #[command(after_help = "Examples:\n  strait trace --tool read_file\n  strait trace 4bf92f3577b34da6a3ce929d0e0e4736")]
+    Trace(Trace),
+    /// Stops an identity now: its certificates are refused and its connections closed, in every linked cluster.
+    #[command(after_help = "Example:\n  strait revoke lab/intern --reason 'left the team'")]
+    Revoke(Revoke),
     /// Prints the ClusterLink by which a cluster knows another one; each side needs one.
     #[command(after_help = "Example, for services of namespace tools in west, used from east:\n  \
                             strait link --state east --with west --import tools > east-files/west.yaml\n  \
@@ -190,18 +220,8 @@ pub(crate) struct Explain {
     /// To what: NAMESPACE/SERVICE:PORT.
     #[arg(long, requires = "from")]
     pub(crate) to: Option<String>,
-    /// By which MCP tool.
-    #[arg(long, requires = "to")]
-    pub(crate) tool: Option<String>,
-    /// An argument of the tool, NAME=VALUE; the value is JSON, or else text.
-    #[arg(long = "arg", requires = "tool")]
-    pub(crate) arguments: Vec<String>,
-    /// By which HTTP method.
-    #[arg(long, requires = "to")]
-    pub(crate) method: Option<String>,
-    /// On which path.
-    #[arg(long, requires = "to")]
-    pub(crate) path: Option<String>,
+    #[command(flatten)]
+    pub(crate) act: Act,
     #[command(flatten)]
     pub(crate) at: At,
 }

@@ -50,6 +50,21 @@ impl Running {
     pub(crate) async fn page(&self, path: &str) -> anyhow::Result<Value> {
         page(self.admin, path).await
     }
+
+    /// Changes something, or asks with a text, as whoever may read the state directory.
+    pub(crate) async fn post(&self, state: &Path, path: &str, text: String) -> anyhow::Result<Value> {
+        let file = state.join("admin-token");
+        let token = std::fs::read_to_string(&file).with_context(|| {
+            format!("cannot read {}: only whoever runs the control plane may do this", file.display())
+        })?;
+        let request = Request::post(path)
+            .header("host", self.admin.to_string())
+            .header("content-type", "application/json")
+            .header("authorization", format!("Bearer {}", token.trim()))
+            .body(Full::from(text))?;
+        let body = within(self.admin, request).await?;
+        serde_json::from_slice(&body).with_context(|| format!("{}{path} answered no JSON", self.admin))
+    }
 }
 
 /// The file in a proxy's state directory that says where its admin page is.
@@ -81,30 +96,34 @@ pub(crate) fn proxies(state: &Path) -> Vec<(String, SocketAddr)> {
 
 /// Reads one JSON page of an admin port.
 pub(crate) async fn page(admin: SocketAddr, path: &str) -> anyhow::Result<Value> {
-    let body = within(admin, path).await?;
+    let body = within(admin, get(admin, path)?).await?;
     serde_json::from_slice(&body)
         .with_context(|| format!("{admin}{path} answered something that is not JSON"))
 }
 
 /// Reads one page of an admin port as text.
 pub(crate) async fn text(admin: SocketAddr, path: &str) -> anyhow::Result<String> {
-    Ok(String::from_utf8_lossy(&within(admin, path).await?).into_owned())
+    Ok(String::from_utf8_lossy(&within(admin, get(admin, path)?).await?).into_owned())
 }
 
-async fn within(admin: SocketAddr, path: &str) -> anyhow::Result<Bytes> {
-    tokio::time::timeout(ANSWER_TIMEOUT, read(admin, path))
+fn get(admin: SocketAddr, path: &str) -> anyhow::Result<Request<Full<Bytes>>> {
+    Ok(Request::get(path).header("host", admin.to_string()).body(Full::default())?)
+}
+
+async fn within(admin: SocketAddr, request: Request<Full<Bytes>>) -> anyhow::Result<Bytes> {
+    tokio::time::timeout(ANSWER_TIMEOUT, send(admin, request))
         .await
         .with_context(|| format!("{admin} did not answer within {ANSWER_TIMEOUT:?}"))?
 }
 
-async fn read(admin: SocketAddr, path: &str) -> anyhow::Result<Bytes> {
+async fn send(admin: SocketAddr, request: Request<Full<Bytes>>) -> anyhow::Result<Bytes> {
+    let path = request.uri().path().to_owned();
     let target = dial::Target { address: Address::Tcp(admin), from: None, timeout: ANSWER_TIMEOUT };
     let socket = dial::dial(&target).await.with_context(|| {
         format!("nobody answers at the admin address {admin}: is the control plane still running?")
     })?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
     tokio::spawn(connection);
-    let request = Request::get(path).header("host", admin.to_string()).body(Full::<Bytes>::default())?;
     let response = sender.send_request(request).await?;
     let status = response.status();
     let body = Limited::new(response.into_body(), PAGE_BYTES_MAX)

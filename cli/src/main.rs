@@ -40,6 +40,14 @@ async fn perform(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Demo(arguments) => demo::run(&arguments).await?,
         Verb::Get(arguments) => commands::get::run(&arguments).await?,
         Verb::Explain(arguments) => commands::explain::run(&arguments).await?,
+        Verb::Can(arguments) => return commands::can::can(&arguments).await,
+        Verb::WhoCan(arguments) => commands::can::who_can(&arguments).await?,
+        Verb::Reach(arguments) => commands::can::reach(&arguments).await?,
+        Verb::Denied(arguments) => commands::denied::run(&arguments).await?,
+        Verb::Audit(arguments) => commands::audit::audit(&arguments).await?,
+        Verb::Try(arguments) => commands::audit::attempt(&arguments).await?,
+        Verb::Trace(arguments) => commands::trace::run(&arguments).await?,
+        Verb::Revoke(arguments) => commands::revoke::run(&arguments).await?,
         Verb::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "strait", &mut std::io::stdout());
         }

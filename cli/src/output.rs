@@ -26,6 +26,17 @@ pub(crate) fn list(form: Form, rows: &Value) -> anyhow::Result<()> {
     }
 }
 
+/// Prints rows; a table has these columns, as far as a row has something there.
+pub(crate) fn columns(form: Form, rows: Vec<Value>, columns: &[&str]) -> anyhow::Result<()> {
+    if form != Form::Table {
+        return list(form, &Value::Array(rows));
+    }
+    let used = columns.iter().filter(|column| rows.iter().any(|row| !cell(&row[**column]).is_empty()));
+    let used: Vec<&str> = used.copied().collect();
+    let of = |row: &Value| used.iter().map(|column| ((*column).to_owned(), row[*column].clone())).collect();
+    write(&table(&Value::Array(rows.iter().map(|row| Value::Object(of(row))).collect())))
+}
+
 /// Prints one value: `people` for a person, the value itself for a machine.
 pub(crate) fn one(form: Form, value: &Value, people: &str) -> anyhow::Result<()> {
     match form {

@@ -1,5 +1,6 @@
 //! The admin pages of a control plane: what is, as JSON for the command and for people.
 
+mod asked;
 mod rows;
 mod seen;
 mod shown;
@@ -9,15 +10,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use runtime::{Admin, Answer, DrainWatch, Query};
+use runtime::{Admin, Answer, DrainWatch};
 use serde_json::{Value, json};
 use transport::Listener;
 
-use crate::explain;
 pub(crate) use shown::Shown;
 
 /// How far back refusals are shown where the question does not say, in seconds.
 const SINCE_DEFAULT: u64 = 600;
+
+/// The token that changes need, in the state directory.
+const TOKEN_FILE: &str = "admin-token";
 
 /// A page of rows: where it is, what it shows, and how it is made.
 type Table = (&'static str, &'static str, fn(&Shown) -> Value);
@@ -57,8 +60,8 @@ pub(crate) fn pages(shown: Shown) -> Admin {
         let shown = shown.clone();
         admin = admin.page(path, help, move |_| Answer::json(&table(&shown)));
     }
-    let (resources, denied, explained) = (shown.clone(), shown.clone(), shown);
-    seen::add(admin, &explained)
+    let (resources, denied) = (shown.clone(), shown.clone());
+    asked::add(seen::add(admin, &shown), &shown)
         .page("/v1/resources", "everything that is published; ?kind= chooses", move |query| {
             Answer::json(&rows::resources(&resources, query.get("kind")))
         })
@@ -68,23 +71,16 @@ pub(crate) fn pages(shown: Shown) -> Admin {
                 SystemTime::now().checked_sub(Duration::from_secs(since)).unwrap_or(SystemTime::UNIX_EPOCH);
             Answer::json(&denied.reports.since(from))
         })
-        .page("/v1/explain", "why: ?id=, or ?from= &to= &tool= &arg= &method= &path=", move |query| {
-            answer(&explained, &query)
-        })
 }
 
-fn answer(shown: &Shown, query: &Query) -> Answer {
-    let explained = match query.get("id") {
-        Some(id) => explain::by_id(&shown.reports, id),
-        None => explain::Question::read(query, &shown.trust_domain).and_then(|question| {
-            let published = shown.publisher.read(explain::Published::of);
-            explain::by_question(&published, &question, &shown.trust_domain)
-        }),
-    };
-    match explained {
-        Ok(explained) => Answer::json(&explained),
-        Err(cause) => Answer::status(http::StatusCode::BAD_REQUEST, cause),
-    }
+/// Makes the token that changes need, in the state directory, where only its owner reads it.
+pub(crate) fn make_token(state: &std::path::Path, random: [u8; 32]) -> std::io::Result<Arc<str>> {
+    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(state.join(TOKEN_FILE))?;
+    file.write_all(token.as_bytes())?;
+    Ok(token.into())
 }
 
 fn cluster(shown: &Shown) -> Value {

@@ -20,7 +20,7 @@ use identity::Keeper;
 use mesh::Identity;
 use runtime::{Admin, DrainWatch, Metrics, Readiness};
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tonic::service::Routes;
 use translate::Translator;
 use transport::{
@@ -31,6 +31,7 @@ use wire::{export::Exports, publish::Publisher, report::ReportsService};
 
 use crate::{
     admin,
+    commands::{Command, Commands},
     config::Config,
     links::Links,
     past::PastFile,
@@ -121,8 +122,9 @@ pub async fn run(config: Config, drain: DrainWatch) -> anyhow::Result<()> {
 
 async fn start(config: Config, drain: DrainWatch) -> anyhow::Result<ControlPlane> {
     runtime::sealed::private_directory(&config.state).context("cannot use the state directory")?;
-    let parts = Parts::make(&config, &drain).await?;
-    let mut world = parts.world(&config).await?;
+    let (commands, given) = Commands::new();
+    let parts = Parts::make(&config, commands, &drain).await?;
+    let mut world = parts.world(&config, given).await?;
     world.begin();
     let problems = Arc::clone(&world.problems);
     let address = parts.serve_proxies(&config, &drain)?;
@@ -154,11 +156,13 @@ struct Parts {
     reports: Reports,
     statuses: Statuses,
     links: Links,
+    commands: Commands,
+    compiler: files::Compiler,
 }
 
 impl Parts {
     /// Opens the state, and has the control plane's own certificate signed.
-    async fn make(config: &Config, drain: &DrainWatch) -> anyhow::Result<Self> {
+    async fn make(config: &Config, commands: Commands, drain: &DrainWatch) -> anyhow::Result<Self> {
         let bearers = Bearers {
             tokens: Tokens::open(&config.state.join("tokens"), trust::random)?,
             roll: Roll::default(),
@@ -182,6 +186,8 @@ impl Parts {
             readers: Readers::default(),
             reports: Reports::new(SystemTime::now),
             statuses: Statuses::open(&config.state),
+            commands,
+            compiler: Arc::new(|text| expr::compile(text).map(|_| ()).map_err(|error| error.to_string())),
             bearers,
             own,
             signer,
@@ -191,11 +197,10 @@ impl Parts {
     }
 
     /// Begins to watch the files; the World holds nothing yet but its past.
-    async fn world(&self, config: &Config) -> anyhow::Result<World> {
+    async fn world(&self, config: &Config, commands: mpsc::Receiver<Command>) -> anyhow::Result<World> {
         let watch_config =
             files::Config { paths: config.files.clone(), accepted: Some(config.state.join("accepted")) };
-        let compiler: files::Compiler =
-            Arc::new(|text| expr::compile(text).map(|_| ()).map_err(|error| error.to_string()));
+        let compiler = Arc::clone(&self.compiler);
         let watching =
             tokio::task::spawn_blocking(move || files::Watch::start(watch_config, compiler)).await??;
         let (past_file, past) = PastFile::open(&config.state).context(
@@ -204,6 +209,7 @@ impl Parts {
         let (translator, _) = Translator::new(config.settings(), past);
         Ok(World {
             inputs: watching.inputs(),
+            commands,
             _watching: watching,
             translator,
             past_file,
@@ -271,8 +277,11 @@ impl Parts {
             keeper: self.keeper.clone(),
             cluster: config.cluster.clone(),
             trust_domain: config.trust_domain.clone(),
+            commands: self.commands.clone(),
+            compiler: Arc::clone(&self.compiler),
         });
-        let pages = pages.readiness(readiness.clone()).metrics(metrics.clone());
+        let token = admin::make_token(&config.state, trust::random())?;
+        let pages = pages.guarded(token).readiness(readiness.clone()).metrics(metrics.clone());
         let (listener, address) = listen(config.admin)?;
         tokio::spawn(admin::serve(listener, Arc::new(pages), drain.clone()));
         for (at, pages) in [

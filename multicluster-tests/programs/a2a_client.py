@@ -1,7 +1,8 @@
-"""An A2A client on a2a-sdk: `a2a_client.py granted|other|refused URL [FILE]`; its proxy is in `http_proxy`.
+"""An A2A client on a2a-sdk: `a2a_client.py granted|other|stays|limited|refused URL [FILE]`; its proxy is in `http_proxy`.
 
 `granted` talks to the agent in both versions by both bindings and leaves a task's id in FILE; `other` is somebody
-else, who must not reach that task; `refused` is granted nothing.
+else, who must not reach that task; `stays` goes on with it at the agent that began it (`one`), while new ones are
+begun at another (`two`); `limited` may send messages for the skill `search`; `refused` is granted nothing.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from a2a.types import (
     TaskPushNotificationConfig,
     TaskState,
 )
-from a2a.utils.errors import TaskNotFoundError
+from a2a.utils.errors import MethodNotFoundError, TaskNotFoundError
 
 # For a run without a mesh: who one claims to be.
 HEADERS = {"A2A-Version": "1.0"} | ({"test-caller": os.environ["TEST_CALLER"]} if "TEST_CALLER" in os.environ else {})
@@ -176,6 +177,34 @@ async def other(url, file):
         await client.close()
 
 
+async def stays(url, file):
+    with open(file, encoding="utf-8") as text:
+        task, context = json.load(text)
+    card = await card_of(url)
+    for way in WAYS:
+        client = connect(card, way)
+        began = list(texts(await said(client, message("anew"))))
+        assert began[0].startswith("two|"), (way, began)
+        went_on = list(texts(await said(client, message("on", context_id=context))))
+        assert went_on[0].startswith("one|"), (way, went_on)
+        found = await client.get_task(GetTaskRequest(id=task))
+        assert found.id == task, (way, found)
+        await client.close()
+
+
+async def limited(url):
+    card = await card_of(url)
+    assert [skill.id for skill in card.skills] == ["search"], card
+    for way in WAYS:
+        client = connect(card, way)
+        events = await said(client, message("hello"))
+        assert list(texts(events))[0].endswith("|hello"), (way, events)
+        task, _ = ids(events)
+        for call in (client.get_task(GetTaskRequest(id=task)), client.cancel_task(CancelTaskRequest(id=task))):
+            await refuses(call, MethodNotFoundError)
+        await client.close()
+
+
 async def refused(url):
     async with http() as client:
         answer = await client.get(f"{url}/.well-known/agent-card.json")
@@ -184,5 +213,6 @@ async def refused(url):
 
 if __name__ == "__main__":
     what, *arguments = sys.argv[1:]
-    asyncio.run({"granted": granted, "other": other, "refused": refused}[what](*arguments))
+    assert what in ("granted", "other", "stays", "limited", "refused"), what
+    asyncio.run(globals()[what](*arguments))
     print(f"{what}: ok")

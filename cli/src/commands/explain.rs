@@ -16,29 +16,33 @@ fn page(arguments: &Explain) -> anyhow::Result<String> {
     if let Some(id) = &arguments.id {
         query.append_pair("id", id);
     }
-    let fields = [
-        ("from", &arguments.from),
-        ("to", &arguments.to),
-        ("tool", &arguments.tool),
-        ("method", &arguments.method),
-        ("path", &arguments.path),
-    ];
-    for (name, value) in fields {
+    for (name, value) in [("from", &arguments.from), ("to", &arguments.to)] {
         if let Some(value) = value {
             query.append_pair(name, value);
         }
     }
-    for argument in &arguments.arguments {
-        let (name, value) = argument
-            .split_once('=')
-            .with_context(|| format!("--arg {argument:?} is not NAME=VALUE, for example --arg repo=docs"))?;
-        query.append_pair("arg", &format!("{name}={value}"));
-    }
+    acted(&mut query, &arguments.act)?;
     Ok(format!("/v1/explain?{}", query.finish()))
 }
 
+/// Adds what is done.
+pub(crate) fn acted(
+    query: &mut form_urlencoded::Serializer<'_, String>,
+    act: &crate::args::Act,
+) -> anyhow::Result<()> {
+    for (name, value) in act.parameters() {
+        if matches!(name, "arg" | "claim") {
+            value.split_once('=').with_context(|| {
+                format!("--{name} {value:?} is not NAME=VALUE, for example --{name} repo=docs")
+            })?;
+        }
+        query.append_pair(name, &value);
+    }
+    Ok(())
+}
+
 /// The lines that say something, in the order in which a person asks.
-fn people(explained: &Value) -> String {
+pub(crate) fn people(explained: &Value) -> String {
     const LINES: [(&str, &str); 13] = [
         ("verdict", "verdict"),
         ("reason", "reason"),

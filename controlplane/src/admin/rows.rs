@@ -203,6 +203,7 @@ fn action(action: Action) -> &'static str {
         Action::Allow => "Allow",
         Action::Deny => "Deny",
         Action::Limit => "Limit",
+        Action::ExternalAuth => "ExternalAuth",
     }
 }
 

@@ -8,7 +8,9 @@ use identity::Keeper;
 use mesh::TrustDomain;
 use wire::publish::Publisher;
 
-use crate::{links::Links, reports::Reports, status::Statuses, trust::Recording};
+use crate::{
+    commands::Commands, links::Links, reports::Reports, status::Statuses, trust::Recording, watch::Compiler,
+};
 
 /// What the pages read.
 #[derive(Clone)]
@@ -22,4 +24,6 @@ pub(crate) struct Shown {
     pub(crate) keeper: Keeper,
     pub(crate) cluster: String,
     pub(crate) trust_domain: TrustDomain,
+    pub(crate) commands: Commands,
+    pub(crate) compiler: Compiler,
 }

@@ -10,7 +10,7 @@ use api::{Admitted, Input, Kind, Name, Object};
 use arc_swap::ArcSwap;
 use identity::Keeper;
 use mesh::{Identity, TrustDomain, resource::Resource};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use translate::{Difference, Edit, Translator};
 use wire::{
     Caller,
@@ -20,8 +20,10 @@ use wire::{
 
 use super::exporting::{self, Readers};
 use crate::{
+    commands::Command,
     links::Links,
     past::PastFile,
+    questions::Published,
     roll::{Entries, Roll, is_gateway},
     serving::Serving,
     status::Statuses,
@@ -33,6 +35,7 @@ use crate::{
 /// The one task that owns the World.
 pub(super) struct World {
     pub(super) inputs: watch::Receiver<Arc<Input>>,
+    pub(super) commands: mpsc::Receiver<Command>,
     /// Dropped, it would end the watch.
     pub(super) _watching: files::Watch,
     pub(super) translator: Translator,
@@ -98,11 +101,30 @@ impl World {
                 },
                 () = self.links.changed() => self.told_by_links(),
                 () = self.serving.changed() => self.now_serving(),
+                Some(command) = self.commands.recv() => {
+                    self.obey(command);
+                    continue;
+                }
             };
             let difference = self.translator.apply(edits);
             tracing::debug!(computed = difference.computed, set = difference.set.len(), "translated");
             self.publish(difference, false);
             self.follow_links();
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Draft(objects, reply) => {
+                let mut draft = self.translator.clone();
+                draft.apply(objects.into_iter().map(|object| Edit::Object(Box::new(object))));
+                drop(reply.send(Published::drafted(draft.output().resources.iter())));
+            }
+            Command::Revoke(identity, since, reply) => {
+                let difference = self.translator.apply([Edit::Revoked(identity, since)]);
+                self.publish(difference, false);
+                let _ = reply.send(());
+            }
         }
     }
 

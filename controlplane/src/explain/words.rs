@@ -44,6 +44,20 @@ pub(super) fn meaning(reason: Reason) -> &'static str {
         Reason::BackendBroken => "a backend cannot be realised",
         Reason::NoRoute => "no route matches",
         Reason::NotBuilt => "it needs something that is not built yet",
+        Reason::Misdirected => "the host is served by another listener than the one that was asked",
+        Reason::QuotaExceeded => "a quota is used up, or the request asks for more than there ever is",
+        Reason::GuardRefused => "a guard found content that may not pass",
+        Reason::GuardFailed => "a guard could not decide, which refuses",
+        Reason::UserMissing => "a token or key of a user is needed and was not sent",
+        Reason::UserInvalid => "the token or key of the user is not valid here",
+        Reason::ExternalDenied => "the external authorizer said no",
+        Reason::ExternalFailed => "the external authorizer gave no answer, which refuses",
+        Reason::ToolHeld => "the tool is not the one that was approved, and is held back until somebody approves it",
+        Reason::NotYours => "the task or context belongs to somebody else",
+        Reason::PrivateAddress => "an address that is not public, where only public ones may be",
+        Reason::OriginNotAllowed => "the web page's origin is not one that may call",
+        Reason::ProviderFailed => "no provider of the model answered",
+        Reason::NotTranslatable => "the content has no form in the protocol of the provider",
         Reason::NoLongerAllowed => "it was allowed when it began, and a change ended that",
     }
 }
@@ -67,6 +81,15 @@ pub(super) fn remedy(reason: Reason) -> Option<&'static str> {
         }
         Reason::EgressDenied => "label the namespace strait.dev/egress: allow, or make an AgentBackend",
         Reason::WrongToken => "use http://workload:TOKEN@… with the token of the workload's own file",
+        Reason::Misdirected => "open a new connection for that host",
+        Reason::QuotaExceeded => "wait until the limit begins anew, ask for less, or raise the QuotaPolicy that is named",
+        Reason::GuardFailed => "see the waypoint's log: the guard, or the service that it asks, does not work",
+        Reason::UserMissing | Reason::UserInvalid => {
+            "get a token of the TokenIssuer that the MeshTrafficPolicy names"
+        }
+        Reason::ToolHeld => "look with `strait mcp diff`, and approve with `strait mcp pin`",
+        Reason::ExternalFailed => "see `strait get services`: is the authorizer running?",
+        Reason::ProviderFailed => "see the waypoint's log for what each provider answered",
         Reason::DeliveryFailed => "start the application at the workload's delivery",
         _ => return None,
     })

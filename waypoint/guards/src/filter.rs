@@ -1,0 +1,411 @@
+//! The guards of one exchange, as a filter.
+//!
+//! *Flow*: [`Guarding::begin`] holds the request's body and looks at it before any protocol reads it, so that what is
+//! judged is what is sent on; the filter stands after authorization and only there tells what was refused, asks guards
+//! elsewhere, and looks at the answer on its way back. *Guarantees*: nothing that a guard reads goes on unread, or when
+//! reading it fails.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use exchange::{
+    Body, BodyError, BoxFuture, Closing, Convention, Errands, Exchange, Filter, Framer, HoldError, Register,
+    Response, Step, Trail, answer, messages, sse::Events,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body::{Body as _, Frame};
+use mesh::{Denial, Facts, resource::Direction};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::{
+    compile::Rules,
+    external::External,
+    screen::{Kind, Screened, screen},
+    stream::{Stream, rpc_error},
+    watch::Watch,
+};
+
+/// Messages of a stream that wait for a slow caller, while guards elsewhere are asked.
+const WAITING_MAX: usize = 4;
+
+/// The guards of one exchange.
+#[derive(Debug)]
+pub struct Guarding {
+    rules: Rules,
+    errands: Errands,
+    refused: Option<Denial>,
+    // The JSON-RPC id of the request.
+    answers: Option<Value>,
+    // What guards elsewhere are told.
+    content: Bytes,
+}
+
+impl Guarding {
+    /// Looks at the request of an exchange, at most at `held_max` bytes of it. Before the bounds that the caller sets
+    /// to the wait, nothing of the body has gone on.
+    pub async fn begin(rules: Rules, errands: Errands, exchange: &mut Exchange, held_max: usize) -> Self {
+        let mut guarding = Self { rules, errands, refused: None, answers: None, content: Bytes::new() };
+        guarding.refused = guarding.rules.broken();
+        if guarding.refused.is_none() {
+            guarding.refused = guarding.meet(exchange, held_max).await.err();
+        }
+        if guarding.rules.reads(Direction::Response) {
+            let rules = guarding.rules.clone();
+            exchange.watches =
+                Some(Arc::new(move || Box::new(Watch::new(rules.clone(), Direction::Response))));
+        }
+        guarding
+    }
+
+    /// As [`Guarding::begin`], of a request whose body did not come in time.
+    pub fn late(rules: Rules, errands: Errands) -> Self {
+        let refused = Some(rules.unreadable(Direction::Request, "the content did not come in time"));
+        Self { rules, errands, refused, answers: None, content: Bytes::new() }
+    }
+
+    async fn meet(&mut self, exchange: &mut Exchange, held_max: usize) -> Result<(), Denial> {
+        const DIRECTION: Direction = Direction::Request;
+        self.rules.origin(exchange.request.headers())?;
+        let reads_any = self.rules.enforces(DIRECTION) || self.rules.enforces(Direction::Response);
+        if reads_any && exchange.request.headers().contains_key(header::UPGRADE) {
+            return Err(self.rules.unreadable(DIRECTION, "nobody could read what follows an upgrade"));
+        }
+        if self.rules.reads(Direction::Response) {
+            // An answer that is compressed could not be read.
+            exchange.request.headers_mut().remove(header::ACCEPT_ENCODING);
+        }
+        if Convention::of(exchange.request.headers()) == Convention::Grpc || self.rules.is_idle(DIRECTION) {
+            return Ok(());
+        }
+        if self.rules.enforces(DIRECTION) && is_encoded(exchange.request.headers()) {
+            return Err(self.rules.unreadable(DIRECTION, "the content is compressed"));
+        }
+        let limit = self.rules.bytes_max(DIRECTION).min(held_max);
+        let body = match exchange.request.body_mut().hold(limit).await {
+            Ok(body) => body.clone(),
+            Err(HoldError::TooLarge { .. }) => return Err(self.rules.too_large(DIRECTION)),
+            Err(HoldError::Cut(_)) => return Err(self.rules.unreadable(DIRECTION, "the content was cut")),
+        };
+        let Screened { body: changed, refused, shadows } =
+            screen(&self.rules, DIRECTION, content_type(exchange.request.headers()), &body);
+        note(&exchange.trail, &shadows);
+        self.content = changed.clone().unwrap_or(body);
+        let id = serde_json::from_slice::<Value>(&self.content).ok();
+        self.answers = id.filter(|it| it.get("jsonrpc").is_some()).and_then(|it| it.get("id").cloned());
+        if let Some(denial) = refused {
+            return Err(denial);
+        }
+        if let Some(changed) = changed {
+            exchange.request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(changed.len()));
+            *exchange.request.body_mut() = Body::held_bytes(changed);
+        }
+        Ok(())
+    }
+
+    fn external(&self, exchange: &Exchange) -> External {
+        External::new(self.rules.clone(), self.errands.clone(), Arc::clone(&exchange.facts))
+    }
+
+    /// Looks at an answer; the refusal, if it may not go on.
+    async fn answer(&self, exchange: &Exchange, response: &mut Response) -> Result<(), Denial> {
+        const DIRECTION: Direction = Direction::Response;
+        if let Some(denial) = self.rules.broken() {
+            return Err(denial);
+        }
+        if self.rules.is_idle(DIRECTION) || response.body().is_empty() {
+            return Ok(());
+        }
+        if self.rules.enforces(DIRECTION) && is_encoded(response.headers()) {
+            return Err(self.rules.unreadable(DIRECTION, "the answer is compressed"));
+        }
+        let kind = Kind::of(content_type(response.headers()));
+        if kind == Kind::Events {
+            self.answer_events(exchange, response);
+            return Ok(());
+        }
+        let limit = self.rules.bytes_max(DIRECTION);
+        if !self.rules.reads(DIRECTION) || is_binary(content_type(response.headers())) {
+            let body = std::mem::take(response.body_mut());
+            if body.size_hint().lower() > limit as u64 {
+                return Err(self.rules.too_large(DIRECTION));
+            }
+            *response.body_mut() = Body::piped(Measured { body, left: limit, limit });
+            return Ok(());
+        }
+        let body = match response.body_mut().hold(limit).await {
+            Ok(body) => body.clone(),
+            Err(HoldError::TooLarge { .. }) => return Err(self.rules.too_large(DIRECTION)),
+            Err(HoldError::Cut(_)) => return Err(self.rules.unreadable(DIRECTION, "the answer was cut")),
+        };
+        let Screened { body: changed, refused, shadows } =
+            screen(&self.rules, DIRECTION, content_type(response.headers()), &body);
+        note(&exchange.trail, &shadows);
+        if let Some(denial) = refused {
+            return Err(denial);
+        }
+        let external = self.external(exchange);
+        if external.asks(DIRECTION) && !body.is_empty() {
+            note(&exchange.trail, &external.ask(DIRECTION, changed.as_ref().unwrap_or(&body)).await?);
+        }
+        if let Some(changed) = changed {
+            forget_length(response.headers_mut());
+            *response.body_mut() = Body::held_bytes(changed);
+        }
+        Ok(())
+    }
+
+    fn answer_events(&self, exchange: &Exchange, response: &mut Response) {
+        let limit = self.rules.bytes_max(Direction::Response);
+        let (register, facts, trail) =
+            (Arc::clone(&exchange.register), Arc::clone(&exchange.facts), exchange.trail.clone());
+        let shadowed = exchange.trail.clone();
+        let stream = Stream::new(
+            self.rules.clone(),
+            self.answers.clone(),
+            Box::new(move |denial| recorded(&register, &facts, &trail, denial)),
+            Box::new(move |shadow| note(&shadowed, std::slice::from_ref(shadow))),
+        );
+        forget_length(response.headers_mut());
+        let body = std::mem::take(response.body_mut());
+        let external = self.external(exchange);
+        // Whoever made the stream ends it when the exchange is closed.
+        *response.body_mut() = if external.asks(Direction::Response) {
+            asked(body, limit, stream, external, exchange.trail.clone())
+        } else {
+            messages::through(body, Box::new(Events::new(limit)), Box::new(stream), &Closing::default())
+        };
+    }
+}
+
+impl Filter for Guarding {
+    fn name(&self) -> &'static str {
+        "guard"
+    }
+
+    fn request<'a>(&'a mut self, exchange: &'a mut Exchange) -> BoxFuture<'a, Step> {
+        Box::pin(async move {
+            if let Some(denial) = self.refused.take() {
+                return Step::Refuse(denial);
+            }
+            let external = self.external(exchange);
+            if external.asks(Direction::Request) && !self.content.is_empty() {
+                match external.ask(Direction::Request, &self.content).await {
+                    Ok(shadows) => note(&exchange.trail, &shadows),
+                    Err(denial) => return Step::Refuse(denial),
+                }
+            }
+            Step::Continue
+        })
+    }
+
+    fn response<'a>(
+        &'a mut self,
+        exchange: &'a mut Exchange,
+        response: &'a mut Response,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if let Err(denial) = self.answer(exchange, response).await {
+                *response = self.refusal(exchange, &denial);
+            }
+        })
+    }
+}
+
+impl Guarding {
+    /// What the caller is told whose answer may not go on.
+    fn refusal(&self, exchange: &Exchange, denial: &Denial) -> Response {
+        let headers = exchange.facts.http.known().map(|http| &http.headers);
+        let grpc = headers
+            .and_then(|it| it.get("content-type"))
+            .is_some_and(|it| it.starts_with("application/grpc"));
+        let convention = if grpc { Convention::Grpc } else { Convention::Http };
+        let id = exchange.refused(denial);
+        let mut response = answer::refusal(convention, denial, &id);
+        if let Some(request) = &self.answers {
+            *response.body_mut() = Body::held_bytes(rpc_error(request, denial, &id).to_string());
+            *response.status_mut() = StatusCode::OK;
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        if exchange.facts.http.known().is_some_and(|http| *http.method == *Method::HEAD.as_str()) {
+            *response.body_mut() = Body::empty();
+        }
+        response
+    }
+}
+
+fn recorded(register: &Arc<dyn Register>, facts: &Facts, trail: &Trail, denial: &Denial) -> Arc<str> {
+    let id = register.refused(denial, facts, trail);
+    trail.refused(denial, &id);
+    id
+}
+
+/// What guards in audit would have refused is in the log of the exchange.
+fn note(trail: &Trail, shadows: &[Denial]) {
+    for shadow in shadows {
+        trail.note("guard.audit", shadow);
+    }
+}
+
+fn content_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::CONTENT_TYPE)?.to_str().ok()
+}
+
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    codings.into_iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+/// Kinds that are no text and stream: held for nothing, they are only measured.
+fn is_binary(content_type: Option<&str>) -> bool {
+    let kind = content_type.unwrap_or_default().trim_start().to_ascii_lowercase();
+    ["image/", "audio/", "video/", "font/", "application/grpc"].iter().any(|begin| kind.starts_with(begin))
+        && !kind.contains("svg")
+}
+
+fn forget_length(headers: &mut HeaderMap) {
+    for name in ["content-length", "etag", "content-md5", "digest", "content-digest", "repr-digest"] {
+        headers.remove(name);
+    }
+}
+
+/// A body that breaks off where it is longer than allowed.
+struct Measured {
+    body: Body,
+    left: usize,
+    limit: usize,
+}
+
+impl http_body::Body for Measured {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            match self.left.checked_sub(length) {
+                Some(left) => self.left = left,
+                None => {
+                    self.body = Body::empty();
+                    return Poll::Ready(Some(Err(BodyError::TooLarge { limit: self.limit })));
+                }
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body that is left when guards elsewhere are asked about each message of a stream. A task of its own asks; it
+/// ends with the body that it feeds.
+fn asked(body: Body, limit: usize, stream: Stream, external: External, trail: Trail) -> Body {
+    let (sender, receiver) = mpsc::channel(WAITING_MAX);
+    tokio::spawn(async move {
+        let error = {
+            let mut asking =
+                AskingStream { events: Events::new(limit), stream, external, trail, sender: &sender };
+            asking.run(body).await
+        };
+        if let Err(Some(error)) = error {
+            let _ = sender.send(Err(error)).await;
+        }
+    });
+    Body::piped(Fed(receiver))
+}
+
+struct AskingStream<'a> {
+    events: Events,
+    stream: Stream,
+    external: External,
+    trail: Trail,
+    sender: &'a mpsc::Sender<Result<Frame<Bytes>, BodyError>>,
+}
+
+impl AskingStream<'_> {
+    /// `Err(None)`: it ended early, and said so.
+    async fn run(&mut self, mut body: Body) -> Result<(), Option<BodyError>> {
+        loop {
+            let next = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context));
+            let next = tokio::select! {
+                next = next => next,
+                () = self.sender.closed() => return Err(None),
+            };
+            match next {
+                None => break,
+                Some(Err(error)) => return Err(Some(error)),
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    self.events.push(data);
+                    while let Some(message) = self.events.next().map_err(malformed)? {
+                        self.message(message).await?;
+                    }
+                }
+            }
+        }
+        match self.events.finish().map_err(malformed)? {
+            Some(message) => self.message(message).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn message(&mut self, message: Bytes) -> Result<(), Option<BodyError>> {
+        let judged = self.stream.judge(&message);
+        let passage = match judged {
+            Ok(messages::Passage::Replace(other)) => Ok(other),
+            Ok(_) => Ok(message),
+            Err(denial) => Err(denial),
+        };
+        let passage = match passage {
+            Ok(message) => match exchange::sse::Event::parse(&message).ok().and_then(|event| event.data) {
+                Some(data) => match self.external.ask(Direction::Response, &Bytes::from(data)).await {
+                    Ok(shadows) => {
+                        note(&self.trail, &shadows);
+                        Ok(message)
+                    }
+                    Err(denial) => Err(denial),
+                },
+                None => Ok(message),
+            },
+            refused => refused,
+        };
+        let (bytes, goes_on) = match passage {
+            Ok(message) => (message, true),
+            Err(denial) => (self.stream.last(&denial), false),
+        };
+        self.sender.send(Ok(Frame::data(bytes))).await.map_err(|_| None)?;
+        if goes_on { Ok(()) } else { Err(None) }
+    }
+}
+
+fn malformed(error: exchange::FramingError) -> Option<BodyError> {
+    Some(BodyError::Malformed(error.to_string()))
+}
+
+struct Fed(mpsc::Receiver<Result<Frame<Bytes>, BodyError>>);
+
+impl http_body::Body for Fed {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.0.poll_recv(context)
+    }
+}

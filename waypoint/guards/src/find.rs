@@ -1,0 +1,266 @@
+//! Finds kinds of things in a text. Each finder is linear in the text and says ranges that never cut a character.
+
+mod address;
+mod card;
+mod email;
+mod iban;
+mod phone;
+mod secret;
+mod ssn;
+
+use std::ops::Range;
+
+use mesh::resource::Finds;
+use regex::{Regex, RegexBuilder};
+
+/// Bytes that a compiled expression may take.
+const REGEX_BYTES_MAX: usize = 1 << 20;
+/// Most matches of one pattern in one text; more of them and it is refused, whatever its action.
+pub(crate) const MATCHES_MAX: usize = 10_000;
+
+/// A finder, ready to be used.
+#[derive(Debug)]
+pub(crate) enum Finder {
+    Email,
+    CreditCard,
+    UsSsn,
+    PhoneNumber,
+    Iban,
+    IpAddress,
+    Secret,
+    Regex(Box<Regex>),
+}
+
+/// How a match can stretch over the end of what has arrived: what of the end must wait for more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stretch {
+    /// It has no blank in it.
+    Word,
+    /// Digits and capitals in groups.
+    Groups,
+    /// A key in PEM: its first line has blanks, and what follows belongs to it.
+    Pem,
+    /// Anything.
+    Any,
+}
+
+impl Finder {
+    pub(crate) fn compile(finds: &Finds) -> Result<Self, String> {
+        Ok(match finds {
+            Finds::Email => Self::Email,
+            Finds::CreditCard => Self::CreditCard,
+            Finds::UsSsn => Self::UsSsn,
+            Finds::PhoneNumber => Self::PhoneNumber,
+            Finds::Iban => Self::Iban,
+            Finds::IpAddress => Self::IpAddress,
+            Finds::Secret => Self::Secret,
+            Finds::Regex(text) => {
+                let mut builder = RegexBuilder::new(text);
+                builder.size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX);
+                Self::Regex(Box::new(builder.build().map_err(|error| error.to_string())?))
+            }
+        })
+    }
+
+    pub(crate) fn stretch(&self) -> Stretch {
+        match self {
+            Self::Email | Self::IpAddress => Stretch::Word,
+            Self::CreditCard | Self::UsSsn | Self::PhoneNumber | Self::Iban => Stretch::Groups,
+            Self::Secret => Stretch::Pem,
+            Self::Regex(_) => Stretch::Any,
+        }
+    }
+
+    /// The ranges of what is found, in order.
+    pub(crate) fn find(&self, text: &str) -> Vec<Range<usize>> {
+        let mut found = match self {
+            Self::Email => email::find(text),
+            Self::CreditCard => card::find(text),
+            Self::UsSsn => ssn::find(text),
+            Self::PhoneNumber => phone::find(text),
+            Self::Iban => iban::find(text),
+            Self::IpAddress => address::find(text),
+            Self::Secret => secret::find(text),
+            Self::Regex(regex) => regex
+                .find_iter(text)
+                .filter(|found| !found.is_empty())
+                .take(MATCHES_MAX + 1)
+                .map(|found| found.range())
+                .collect(),
+        };
+        found.sort_by_key(|range| range.start);
+        found
+    }
+}
+
+/// A digit, and where it stands.
+#[derive(Debug, Clone, Copy)]
+struct Digit {
+    at: usize,
+    value: u8,
+}
+
+/// Groups of digits that stand together: at most one separator between two of them. Each list is one such row.
+fn rows(text: &str, separators: &[char]) -> Vec<Vec<Vec<Digit>>> {
+    let mut rows: Vec<Vec<Vec<Digit>>> = Vec::new();
+    let mut row: Vec<Vec<Digit>> = Vec::new();
+    let mut group: Vec<Digit> = Vec::new();
+    let mut gap = false;
+    for (at, character) in text.char_indices() {
+        match character {
+            '0'..='9' => {
+                group.push(Digit { at, value: character as u8 - b'0' });
+                gap = false;
+            }
+            _ if separators.contains(&character) && !gap => {
+                if !group.is_empty() {
+                    row.push(std::mem::take(&mut group));
+                }
+                gap = true;
+            }
+            _ => {
+                if !group.is_empty() {
+                    row.push(std::mem::take(&mut group));
+                }
+                if !row.is_empty() {
+                    rows.push(std::mem::take(&mut row));
+                }
+                gap = false;
+            }
+        }
+    }
+    if !group.is_empty() {
+        row.push(group);
+    }
+    if !row.is_empty() {
+        rows.push(row);
+    }
+    rows
+}
+
+fn before(text: &str, at: usize) -> Option<char> {
+    text[..at].chars().next_back()
+}
+
+fn after(text: &str, at: usize) -> Option<char> {
+    text[at..].chars().next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(finds: Finds, cases: &[(&str, &[&str])]) {
+        let finder = Finder::compile(&finds).unwrap();
+        for (text, expected) in cases {
+            let found: Vec<&str> = finder.find(text).into_iter().map(|range| &text[range]).collect();
+            assert_eq!(found, *expected, "{finds:?} in {text:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_mail() {
+        check(
+            Finds::Email,
+            &[
+                ("write to ada@lab.example, or bob+x@a.b.co.", &["ada@lab.example", "bob+x@a.b.co"]),
+                ("<ada@lab.example>", &["ada@lab.example"]),
+                ("mailto:ada@lab.example?subject=x", &["ada@lab.example"]),
+                ("Zoë@bücher.example", &["Zoë@bücher.example"]),
+                ("a@b @x.y x@ a@b.c @@ a@.com a@b..com", &[]),
+                ("user@host:/path and git@github.com:x", &["git@github.com"]),
+            ],
+        );
+    }
+
+    #[test]
+    fn numbers_of_cards_with_their_check_digit() {
+        check(
+            Finds::CreditCard,
+            &[
+                ("4111111111111111", &["4111111111111111"]),
+                ("pay 4111 1111 1111 1111 now", &["4111 1111 1111 1111"]),
+                ("5500-0000-0000-0004", &["5500-0000-0000-0004"]),
+                ("amex 3782 822463 10005", &["3782 822463 10005"]),
+                ("2 4111 1111 1111 1111 3", &["4111 1111 1111 1111"]),
+                ("4111\u{a0}1111\u{a0}1111\u{a0}1111", &["4111\u{a0}1111\u{a0}1111\u{a0}1111"]),
+                ("4111111111111112 4111  1111 1111 1111 04111111111111111 0000000000000000", &[]),
+                ("411111111111111", &[]),
+                ("x4111111111111111", &["4111111111111111"]),
+            ],
+        );
+    }
+
+    #[test]
+    fn numbers_of_social_security() {
+        check(
+            Finds::UsSsn,
+            &[
+                ("ssn 078-05-1120.", &["078-05-1120"]),
+                ("078 05 1120", &["078 05 1120"]),
+                ("000-05-1120 666-05-1120 900-05-1120 078-00-1120 078-05-0000", &[]),
+                ("1078-05-1120 078-05-11201 078-05 1120 078051120", &[]),
+            ],
+        );
+    }
+
+    #[test]
+    fn telephone_numbers() {
+        check(
+            Finds::PhoneNumber,
+            &[
+                ("call +49 (0)30 901820 or +1-202-555-0143", &["+49 (0)30 901820", "+1-202-555-0143"]),
+                ("+14155552671", &["+14155552671"]),
+                ("+0123456789 +1234567 1+1 a+49 + 4930901820", &[]),
+                ("+1234567890123456", &[]),
+            ],
+        );
+    }
+
+    #[test]
+    fn ibans_with_their_check_digits() {
+        check(
+            Finds::Iban,
+            &[
+                ("DE89370400440532013000", &["DE89370400440532013000"]),
+                ("to DE89 3704 0044 0532 0130 00 is mine", &["DE89 3704 0044 0532 0130 00"]),
+                ("gb82west12345698765432", &["gb82west12345698765432"]),
+                ("DE88370400440532013000 DE8937040044053201300 XDE89370400440532013000", &[]),
+            ],
+        );
+    }
+
+    #[test]
+    fn internet_addresses() {
+        check(
+            Finds::IpAddress,
+            &[
+                ("at 10.0.0.1:80, 192.168.1.255", &["10.0.0.1", "192.168.1.255"]),
+                ("[2001:db8::1]:443 fe80::1 ::ffff:10.0.0.1", &["2001:db8::1", "fe80::1", "::ffff:10.0.0.1"]),
+                ("1.2.3.4.5 1.2.3 256.1.1.1 12:30:45 :: a::b::c std::fmt v1.2.3.4x", &[]),
+            ],
+        );
+    }
+
+    #[test]
+    fn keys_and_tokens() {
+        let pem = "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----";
+        let github = format!("ghp_{}", "a1B2".repeat(9));
+        let jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJlMTIz";
+        check(
+            Finds::Secret,
+            &[
+                ("key sk-proj-abcdefghijklmnopqrstuvwx, ok", &["sk-proj-abcdefghijklmnopqrstuvwx"]),
+                (&github, &[&github]),
+                ("AKIAIOSFODNN7EXAMPLE", &["AKIAIOSFODNN7EXAMPLE"]),
+                ("xoxb-1234567890-abcdef", &["xoxb-1234567890-abcdef"]),
+                ("AIzaSyA1234567890abcdefghijklmnopqrstuv", &["AIzaSyA1234567890abcdefghijklmnopqrstuv"]),
+                (jwt, &[jwt]),
+                (&format!("a {pem} b"), &[pem]),
+                ("-----BEGIN PRIVATE KEY-----\nMII", &["-----BEGIN PRIVATE KEY-----\nMII"]),
+                ("task-abcdefghijklmnopqrstuvwx sk-short AKIA123 -----BEGIN CERTIFICATE-----", &[]),
+            ],
+        );
+    }
+}
