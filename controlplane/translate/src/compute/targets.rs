@@ -198,6 +198,13 @@ impl Targets {
         {
             self.missing.push(format!("{name} has no server {section}"));
         }
+        if section.is_some() && backing::servers(&backend.spec).count() > 1 {
+            // One set covers all servers: what one of them is granted would be granted at the others as well.
+            self.fault = Some(Fault::new(
+                "NotBuiltYet",
+                "a policy on one server of several is not built yet: target the backend, and name its tools as SERVER_TOOL",
+            ));
+        }
         let (spoken, word) = backing::speaks(&backend.spec);
         for wanted in aim.needs.protocols.iter().filter(|wanted| wanted.spoken_as() != spoken) {
             let message = format!("{name} is of type {word} and does not speak {}", wanted.text().0);
