@@ -73,8 +73,8 @@ pub struct GuardPolicySpec {
         validation = Rule::new("has(self.request) || has(self.response)").message("sizes says at least one thing")
     )]
     pub sizes: Option<GuardSizes>,
-    /// Origins of web pages whose scripts may call, for example `https://app.example.com`. Requests that name no
-    /// origin do not come from a page and pass.
+    /// Origins of web pages whose scripts may call, for example `https://app.example.com`. Left out, only
+    /// pages of the host that was called. Requests that name no origin do not come from a page and pass.
     #[serde(default, skip_serializing_if = "List::is_empty")]
     #[schemars(inner(regex(
         pattern = r"^[a-z][-+.a-z0-9]*://([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*|\[[0-9a-f:.]+\])(:[0-9]{1,5})?$"

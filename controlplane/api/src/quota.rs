@@ -75,8 +75,8 @@ pub struct QuotaPolicySpec {
         .message("label is the label of `per: Label`, which needs it"),
     validation = Rule::new("has(self.tokens) != has(self.requests)")
         .message("exactly one of tokens and requests is needed"),
-    validation = Rule::new("has(self.tokens) || !(has(self.margin) || has(self.defaultOutput) || has(self.models))")
-        .message("margin, defaultOutput and models belong to tokens"),
+    validation = Rule::new("has(self.tokens) || !(has(self.margin) || has(self.defaultOutput))")
+        .message("margin and defaultOutput belong to tokens"),
     validation = Rule::new("!has(self.tokens) || self.tokens >= (has(self.defaultOutput) ? self.defaultOutput : 1024)")
         .message("a request that names no output limit gets defaultOutput (1024 if left out), which is more than tokens")
 )]

@@ -45,6 +45,7 @@ fn check_limit(limit: &QuotaLimit) -> Result<(), Fault> {
             .remedy("write 1s to 24h")
             .within("window"));
     }
+    each("models", &limit.models, |model| text::star_at_end(model))?;
     match (limit.tokens, limit.requests) {
         (Some(tokens), None) => check_tokens(limit, tokens),
         (None, Some(requests)) => check_requests(limit, requests),
@@ -77,7 +78,6 @@ fn check_tokens(limit: &QuotaLimit, tokens: u64) -> Result<(), Fault> {
                 .remedy(format!("write 1 to {DEFAULT_OUTPUT_MAX} tokens")))
         }
     })?;
-    each("models", &limit.models, |model| text::star_at_end(model))?;
     let output = limit.default_output();
     match u64::from(output) > tokens {
         true => Err(Fault::conflict(format!(
@@ -92,11 +92,7 @@ fn check_tokens(limit: &QuotaLimit, tokens: u64) -> Result<(), Fault> {
 
 fn check_requests(limit: &QuotaLimit, requests: u64) -> Result<(), Fault> {
     within_allowance(requests).within("requests")?;
-    let fields = [
-        ("margin", limit.margin.is_some()),
-        ("defaultOutput", limit.default_output.is_some()),
-        ("models", !limit.models.is_empty()),
-    ];
+    let fields = [("margin", limit.margin.is_some()), ("defaultOutput", limit.default_output.is_some())];
     match fields.iter().find(|(_, written)| *written) {
         Some((field, _)) => Err(Fault::conflict("belongs to tokens, and this limit is of requests")
             .remedy("take it out, or limit tokens")
