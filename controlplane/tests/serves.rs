@@ -143,6 +143,117 @@ async fn a_waypoint_binds_once_it_serves_and_stays_bound() {
     node.holds(|held| matches!(binding(held), Some(Binding::Missing(_)))).await;
 }
 
+/// What only whoever uses it may hold: a way in with a certificate and users, a model with a key, content and quotas.
+const USED: &str = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: waypoint, namespace: shop}
+spec: {gatewayClassName: strait-waypoint, listeners: [{name: mesh, port: 15008, protocol: strait.dev/HBONE}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: in, namespace: shop}
+spec:
+  gatewayClassName: strait
+  listeners: [{name: web, port: 8443, protocol: HTTPS, tls: {certificateRefs: [{name: certificate}]}}]
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: certificate, namespace: shop}
+type: kubernetes.io/tls
+stringData:
+  tls.crt: \"-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\"
+  tls.key: \"-----BEGIN PRIVATE KEY-----\\nAAAA\\n-----END PRIVATE KEY-----\"
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: key, namespace: shop}
+stringData: {token: abc}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: people, namespace: shop}
+stringData: {ann: key-of-ann}
+---
+apiVersion: strait.dev/v1alpha1
+kind: TokenIssuer
+metadata: {name: people}
+spec: {apiKeys: {secretRef: {namespace: shop, name: people}}}
+---
+apiVersion: strait.dev/v1alpha1
+kind: MeshTrafficPolicy
+metadata: {name: people, namespace: shop}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: in}]
+  authentication: {issuers: [people]}
+---
+apiVersion: strait.dev/v1alpha1
+kind: ToolCatalog
+metadata: {name: approved, namespace: shop}
+spec: {tools: [{name: search, access: Read}]}
+---
+apiVersion: strait.dev/v1alpha1
+kind: AgentBackend
+metadata: {name: tools, namespace: shop}
+spec:
+  hostnames: [tools.shop.mesh]
+  gatewayRef: {name: waypoint}
+  catalogRef: {name: approved}
+  mcp: {servers: [{name: one, host: tools.example.com, auth: {secretRef: {name: key}}}]}
+---
+apiVersion: strait.dev/v1alpha1
+kind: GuardPolicy
+metadata: {name: mail, namespace: shop}
+spec:
+  targetRefs: [{group: strait.dev, kind: AgentBackend, name: tools}]
+  patterns: [{name: mail, type: Email}]
+---
+apiVersion: strait.dev/v1alpha1
+kind: QuotaPolicy
+metadata: {name: calls, namespace: shop}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: in}]
+  limits: [{name: minute, per: User, window: 1m, requests: 10}]
+---
+apiVersion: strait.dev/v1alpha1
+kind: MeshWorkload
+metadata: {name: planner, namespace: shop}
+spec: {serviceAccount: planner, node: one}
+";
+
+#[tokio::test]
+async fn what_is_secret_and_what_reads_content_goes_to_those_who_use_it_alone() {
+    let cluster = Cluster::start("used", 86, USED).await;
+    let named = |node: &Node| -> BTreeSet<String> {
+        let kinds = [Kind::Secret, Kind::Issuer, Kind::Guard, Kind::Quota, Kind::Catalogue];
+        let held = node.held();
+        held.keys().filter(|key| kinds.contains(&key.kind)).map(|key| key.name.to_string()).collect()
+    };
+    let waypoint = Node::join_gateway(&cluster, "shop", "waypoint").await;
+    waypoint.holds(|held| held.keys().any(|key| key.kind == Kind::Backend)).await;
+    let expected =
+        ["GuardPolicy/shop/mail", "Secret/shop/key", "ToolCatalog/shop/approved"].map(str::to_owned);
+    assert_eq!(named(&waypoint), BTreeSet::from(expected));
+
+    let edge = Node::join_gateway(&cluster, "shop", "in").await;
+    edge.holds(|held| held.keys().any(|key| key.kind == Kind::Listener)).await;
+    let expected =
+        ["QuotaPolicy/shop/calls", "Secret/shop/certificate", "TokenIssuer/people"].map(str::to_owned);
+    assert_eq!(named(&edge), BTreeSet::from(expected));
+    // Whoever verifies keys is not told them.
+    let told =
+        edge.held().values().map(|held| serde_json::to_string(held).expect("JSON")).collect::<String>();
+    assert!(!told.contains("key-of-ann"));
+
+    let node = Node::join(&cluster, "one").await;
+    node.holds(|held| held.keys().any(|key| key.kind == Kind::Placement)).await;
+    assert_eq!(named(&node), BTreeSet::new());
+}
+
 #[tokio::test]
 async fn linked_clusters_exchange_bundles_and_exports() {
     let east = Cluster::start("east", 77, EAST).await;
