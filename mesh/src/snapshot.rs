@@ -303,6 +303,11 @@ impl Snapshot {
         self.backends.get(name)
     }
 
+    /// Every catalogue of tools, in no order.
+    pub fn catalogues(&self) -> impl Iterator<Item = &Arc<Catalogue>> {
+        self.catalogues.iter().map(|(_, catalogue)| catalogue)
+    }
+
     /// A catalogue of tools.
     pub fn catalogue(&self, name: &ObjectName) -> Option<&Arc<Catalogue>> {
         self.catalogues.get(name)

@@ -25,7 +25,9 @@ use mesh::{
     resource::{Reach, Workload},
 };
 use runtime::{
-    AccessLog, Drain, DrainWatch, Metrics, Readiness,
+    AccessLog, Drain, DrainWatch, Metrics, Readiness, Spans,
+    metrics::Meters,
+    otlp::Export,
     readiness::ReadyPart,
     sealed::{SealedFile, private_directory},
 };
@@ -46,7 +48,7 @@ use crate::{
     ledger::Allowances,
     listen,
     own::Own,
-    report::{Decisions, Records, Report, Requests},
+    report::{Agents, Decisions, Records, Report, Requests},
     upstreams::{
         Calls,
         dial::{Dial, Tunnels as DialTunnels},
@@ -85,9 +87,12 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), RunError> {
     let tokens = Arc::new(TokenFile(shared.config.token_file.clone()));
     let certificates = CertificateClient::new(channel, tokens, shared.config.certificate_lifetime);
     let mut ending = watch.clone();
+    let (spans, meters) = (shared.spans.clone(), shared.meters.clone());
+    let told = runtime::intervals::run(spans, meters, Some(shared.log.clone()), SystemTime::now);
     tokio::select! {
         () = subscriber.run() => {}
         () = upward.run() => {}
+        () = told => {}
         () = shared.keeper.run(certificates, watch.clone()) => {}
         () = watch_certificate(&shared) => {}
         () = serve(&shared, serving, &sealers, &watch) => {}
@@ -113,13 +118,20 @@ fn assemble(config: Config, reporter: &Reporter) -> Result<Shared, RunError> {
     let keeper = Keeper::new(identity::Config::default(), sources, Some(identity::Store::new(&config.state)));
     keeper.set_wanted(&BTreeSet::from([identity.clone()]));
     let refusals = Refusals::new(config.node(), SystemTime::now(), REFUSALS_MAX, Some(reporter.clone()));
-    let requests = Requests::default();
+    let (requests, agents) = (Requests::default(), Agents::default());
+    let version = env!("CARGO_PKG_VERSION");
+    let export = config.otlp.as_ref().map(|otlp| Export::start(otlp, &config.node(), version)).transpose();
+    let up = reporter.clone();
+    let up: runtime::spans::Upward = Arc::new(move |span| up.span(Arc::clone(span)));
+    let spans = Spans::new(config.node(), chance, SystemTime::now, Some(up), export.map_err(RunError::Otlp)?);
     let tools = mcp::Tools::default();
     let allowances = Allowances::new(Instant::now);
     metrics.register(|registry| {
         decisions.register(registry);
         allowances.register(registry);
         requests.register(registry);
+        agents.register(registry);
+        spans.register(registry);
         tools.counts().register(registry);
         log.metrics().register(registry);
         keeper.metrics().register(registry);
@@ -136,6 +148,9 @@ fn assemble(config: Config, reporter: &Reporter) -> Result<Shared, RunError> {
         metrics,
         records: Records { refusals, decisions, now: SystemTime::now },
         requests,
+        agents,
+        spans,
+        meters: Meters::default(),
         tools,
         log,
         tunnels: Tunnels::default(),
@@ -308,14 +323,15 @@ fn begin(
         Arc::clone(&shared.worlds),
         connect_timeout,
     ));
-    let calls = Arc::new(Calls::new(
+    let calls = Calls::new(
         shared.config.upstreams.clone(),
         Arc::clone(&own),
         Arc::clone(&shared.worlds),
         Arc::clone(&shared.judge),
         Arc::clone(&dial),
         chance,
-    ));
+    );
+    let calls = Arc::new(calls.tracing(shared.spans.clone()));
     let upstreams: Arc<dyn Upstreams> = Arc::clone(&calls) as Arc<dyn Upstreams>;
     let waypoint = Arc::new(Waypoint {
         limits: shared.config.limits.clone(),
@@ -340,6 +356,9 @@ fn begin(
         report: Report {
             log: Some(shared.log.clone()),
             requests: shared.requests.clone(),
+            agents: shared.agents.clone(),
+            spans: shared.spans.clone(),
+            meters: shared.meters.clone(),
             decisions: shared.records.decisions.clone(),
             worlds: Arc::clone(&shared.worlds),
             now: SystemTime::now,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use mesh::{Identity, TrustDomain, identity::IdentityError, names::ServiceKey};
-use runtime::access_log::Destination;
+use runtime::{access_log::Destination, otlp};
 
 use crate::{edge, upstreams, waypoint::Limits};
 
@@ -40,6 +40,8 @@ pub struct Config {
     pub edge: edge::keep::Config,
     /// Where the access log goes.
     pub access_log: Destination,
+    /// Where sampled spans are exported to; none: nowhere.
+    pub otlp: Option<otlp::Config>,
     /// For how long certificates are asked for.
     pub certificate_lifetime: Duration,
     /// Bounds of what comes in.
@@ -71,6 +73,7 @@ impl Config {
             hbone_bind_port: transport::hbone::PORT,
             edge: edge::keep::Config::default(),
             access_log: Destination::default(),
+            otlp: None,
             certificate_lifetime: Duration::from_secs(24 * 3600),
             limits: Limits::default(),
             upstreams: upstreams::Config::default(),

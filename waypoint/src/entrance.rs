@@ -12,6 +12,7 @@ use mesh::{
     resource::{Admission, Binding, ListenerRole, Protocol, Service, Workload},
     snapshot::Snapshot,
 };
+use runtime::spans::Link;
 use transport::{
     VerifiedPeer,
     hbone::{Authority, Origin, OriginField},
@@ -28,6 +29,8 @@ pub struct Entered {
     pub came: CameBy,
     /// The caller's address, if it was said.
     pub source_address: Option<IpAddr>,
+    /// The span of the connection that carries the stream.
+    pub carrier: Option<Link>,
 }
 
 /// How a stream came in.
@@ -174,7 +177,7 @@ pub fn enter(
     let source_address = snapshot
         .workload(&own.uid)
         .and_then(|ourselves| admission::source_address(snapshot, ourselves, &caller, claimed));
-    Ok((Entered { caller, came: CameBy::Tunnel(arrival), source_address }, to))
+    Ok((Entered { caller, came: CameBy::Tunnel(arrival), source_address, carrier: None }, to))
 }
 
 fn origin_of(origin: &OriginField) -> admission::Origin {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mesh::{Denial, Reason, facts::Fact, resource::Protocol};
-use runtime::{DrainWatch, Entry};
+use runtime::{DrainWatch, Entry, TraceContext};
 use tokio::sync::Semaphore;
 use transport::{
     Credentials, Listener, Socket,
@@ -14,6 +14,7 @@ use transport::{
 use crate::{
     entrance::{Addressed, Entered, Front, enter},
     http, relay,
+    report::Carrier,
     waypoint::Waypoint,
 };
 
@@ -106,12 +107,15 @@ async fn tunnel(
 
 /// Leads one stream to where it is served.
 async fn stream(waypoint: Arc<Waypoint>, connect: Connect, mut drain: DrainWatch) {
-    let (entered, to) = match entered(&waypoint, &connect) {
+    let (mut entered, to) = match entered(&waypoint, &connect) {
         Ok(entered) => entered,
         Err(denial) => return refuse(&waypoint, connect, &denial),
     };
     match to {
         Addressed::Service(port) if port.protocol != Protocol::Tcp => {
+            // Open as long as requests come in it.
+            let carrier = Carrier::inbound(&waypoint.report.spans, &entered, &port, trace_of(&connect));
+            entered.carrier = Some(carrier.link());
             let front = Arc::new(Front::Service(port));
             let stream = match connect.accept(ResponseHead::default()) {
                 Ok(stream) => stream,
@@ -124,9 +128,15 @@ async fn stream(waypoint: Arc<Waypoint>, connect: Connect, mut drain: DrainWatch
             http::serve(waypoint, Arc::new(entered), front, stream, draining).await;
         }
         Addressed::Service(_) | Addressed::Workload { .. } | Addressed::Exported { .. } => {
-            relay::serve(&waypoint, &entered, &to, connect).await;
+            let trace = trace_of(&connect);
+            relay::serve(&waypoint, &entered, &to, trace.as_ref(), connect).await;
         }
     }
+}
+
+/// The place in the trace of the hop before, as it says it.
+fn trace_of(connect: &Connect) -> Option<TraceContext> {
+    connect.head.trace.as_deref().and_then(TraceContext::parse)
 }
 
 fn entered(waypoint: &Waypoint, connect: &Connect) -> Result<(Entered, Addressed), Denial> {
@@ -168,7 +178,8 @@ fn refuse(waypoint: &Waypoint, connect: Connect, denial: &Denial) {
             .field("authority", &connect.authority)
             .field("refusal", &id)
             .field("reason", denial.reason)
-            .field("denial", denial);
+            .field("denial", denial)
+            .maybe("trace_id", trace_of(&connect).map(|trace| trace.trace));
         log.write(entry);
     }
     connect.refuse(status, Some(&format!("id={id}; reason={}", denial.reason)));

@@ -9,6 +9,7 @@ use mesh::{
     hop::{self, At, Avoid, Departure, Destination},
     names::ServiceKey,
 };
+use runtime::TraceContext;
 use transport::{
     Cancel, DialError, Fault, Stream,
     hbone::{Connect, RefusalStatus, ResponseHead},
@@ -28,7 +29,13 @@ use crate::{
 pub const ATTEMPTS_MAX: usize = 4;
 
 /// Relays a stream that arrived, to where it is for.
-pub async fn serve(waypoint: &Waypoint, entered: &Entered, to: &Addressed, connect: Connect) {
+pub async fn serve(
+    waypoint: &Waypoint,
+    entered: &Entered,
+    to: &Addressed,
+    trace: Option<&TraceContext>,
+    connect: Connect,
+) {
     let facts = Arc::new(Facts {
         caller: entered.caller.clone(),
         source_address: entered.source_address,
@@ -44,7 +51,8 @@ pub async fn serve(waypoint: &Waypoint, entered: &Entered, to: &Addressed, conne
     if let Some(addressed) = places.last() {
         trail.addressed(addressed.clone());
     }
-    let ended = Ended::relay(waypoint, entered, service_of(to), connect.authority.to_string());
+    let ended = Ended::relay(waypoint, entered, trace, service_of(to), connect.authority.to_string());
+    trail.traced(ended.context());
     let _registered = waypoint.connections.register(Running {
         kind: Kind::Relay,
         came: entered.came.clone(),
@@ -88,6 +96,7 @@ async fn carry(
 ) {
     let cancel = Cancel::new();
     let options = Options { idle_timeout: Some(waypoint.limits.idle_timeout), ..Options::default() };
+    ended.opened(&options.counts, &trail.record());
     let relay = transport::relay(stream, upstream, &cancel, &options);
     tokio::pin!(relay);
     let relayed = tokio::select! {
@@ -166,6 +175,7 @@ async fn reach(
             judged.map_err(|denial| (RefusalStatus::Denied, denial))?;
         }
         trail.attempt(upstream_of(&way));
+        let way = Way { trace: trail.trace(), ..way };
         let dialled = tokio::select! {
             dialled = waypoint.dial.dial(&way) => dialled,
             denial = closing.closed() => return Err((RefusalStatus::Denied, Denial::clone(&denial))),

@@ -1,14 +1,21 @@
-//! The one door out of an exchange or relay: access log, metrics, refusals.
+//! Where exchanges and relays are told of: spans and bytes from their opening on, at the end access log and metrics;
+//! and refusals.
 
+mod agents;
+mod asked;
+mod carrier;
 mod decisions;
 mod ended;
 mod metrics;
 mod refusals;
+mod told;
 
 use std::{sync::Arc, time::SystemTime};
 
-use runtime::AccessLog;
+use runtime::{AccessLog, Spans, metrics::Meters};
 
+pub use agents::Agents;
+pub use carrier::{Carried, Carrier};
 pub use decisions::Decisions;
 pub use ended::Ended;
 pub use metrics::Requests;
@@ -23,6 +30,12 @@ pub struct Report {
     pub log: Option<AccessLog>,
     /// Request metrics.
     pub requests: Requests,
+    /// Metrics of agents.
+    pub agents: Agents,
+    /// Spans.
+    pub spans: Spans,
+    /// Bytes of what goes on.
+    pub meters: Meters,
     /// Decisions, and connections that never came to one.
     pub decisions: Decisions,
     /// What we know of those who are named.

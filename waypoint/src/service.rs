@@ -175,6 +175,7 @@ async fn run(
     };
     let chain = Plan::chain(&led.plans(), guests, &surroundings, exchange.trail.clone());
     let idle = led.traffic.idle_timeout.map_or(waypoint.limits.idle_timeout, Duration::from);
+    ended.gathered(&exchange);
     let mut finish =
         Finish::new(chain, ended, (registered, room), exchange.trail.clone(), exchange.closing.clone());
     let responder = spoken.responder(waypoint);

@@ -24,6 +24,7 @@ use mesh::{
     names::{ServiceKey, WorkloadUid},
     resource::{BackendTarget, ExternalHost, Protocol, Retries, Traffic},
 };
+use runtime::{Spans, spans::Link};
 use transport::{DialError, Fault};
 
 use self::{
@@ -35,7 +36,12 @@ use self::{
     suspects::Suspects,
     tries::{Failed, Stage, Tries, again, is_idempotent},
 };
-use crate::{causes::with_causes, own::Own, world::Worlds};
+use crate::{
+    causes::with_causes,
+    own::Own,
+    report::{Carried, Carrier},
+    world::Worlds,
+};
 
 /// Bounds of calls.
 #[derive(Debug, Clone)]
@@ -81,6 +87,7 @@ pub struct Calls {
     outside: Outside,
     choosing: Choosing,
     suspects: Suspects,
+    spans: Option<Spans>,
     chance: fn() -> u64,
 }
 
@@ -98,7 +105,13 @@ impl Calls {
         let suspects = Suspects::new(config.suspect_for);
         let outside = Outside::new(Arc::clone(&worlds), Arc::new(SystemResolver::default()));
         let choosing = Choosing::default();
-        Self { config, own, worlds, judge, dial, pool, outside, choosing, suspects, chance }
+        Self { config, own, worlds, judge, dial, pool, outside, choosing, suspects, spans: None, chance }
+    }
+
+    /// Gives each connection a span.
+    pub fn tracing(mut self, spans: Spans) -> Self {
+        self.spans = Some(spans);
+        self
     }
 
     /// Resolves the names of hosts outside by another than the system.
@@ -130,6 +143,9 @@ impl Calls {
                 headers::prepare(&mut call.request, &self.own.identity, &call.facts.caller, speaks);
             }
             Goal::Outside(host) => headers::prepare_outside(&mut call.request, host, speaks),
+        }
+        if let Some(trace) = call.trail.trace() {
+            headers::trace(call.request.headers_mut(), &trace);
         }
         let retries =
             traffic.retries.clone().unwrap_or(Retries { attempts: 0, codes: Vec::new(), backoff: None });
@@ -270,8 +286,11 @@ impl Calls {
         let busy = self.choosing.busy(&endpoint);
         let request = std::mem::take(&mut call.request);
         let open = async {
-            let stream = self.open(way, connect_timeout).await?;
-            Ok(Opened { stream, speaks })
+            let carrier = self.spans.as_ref().map(|spans| Carrier::outbound(spans, way, call));
+            let way = Way { trace: carrier.as_ref().map(|it| it.context().clone()), ..way.clone() };
+            let stream = self.open(&way, connect_timeout).await?;
+            let link = carrier.as_ref().map(Carrier::link);
+            Ok(Opened { stream: Carried::new(stream, carrier), speaks, carrier: link })
         };
         let sent = self.pool.send(&key, request, open);
         match self.tried(call, &endpoint, traffic, sent).await? {
@@ -346,6 +365,9 @@ impl Calls {
             }),
             Ok(Tried::Answered(mut response)) => {
                 call.trail.answered(response.status());
+                if let Some(carrier) = response.extensions_mut().remove::<Link>() {
+                    call.trail.carried(carrier);
+                }
                 headers::clean_response(&mut response);
                 Ok(Ok(Reply { response, endpoint }))
             }

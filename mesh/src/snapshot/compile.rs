@@ -12,8 +12,8 @@ use crate::{
     matching::{self, Argument, Host, MatchError, Named, Path, Text},
     names::{ObjectName, Version},
     resource::{
-        A2aTerm, Action, Authorizer, HttpTerm, LlmTerm, McpTerm, Mode, Operation, Policy, PortRange, Rule, Source,
-        ToolAccess, ToolTerm, UserTerm,
+        A2aTerm, Action, Authorizer, HttpTerm, LlmTerm, McpTerm, Mode, Operation, Policy, PortRange, Rule,
+        Source, TextMatch, ToolAccess, ToolTerm, UserTerm,
     },
 };
 
@@ -61,6 +61,8 @@ pub struct Compiled {
     pub name: ObjectName,
     /// The version of the resource that it was made from.
     pub version: Version,
+    /// The tools, skills, models and providers that it names whole.
+    pub names: Vec<Arc<str>>,
     pub(crate) action: Action,
     pub(crate) mode: Mode,
     pub(crate) broken: Option<Arc<str>>,
@@ -168,6 +170,7 @@ impl Compiled {
         Ok(Self {
             name: policy.name.clone(),
             version,
+            names: policy.rules.iter().flat_map(names).collect(),
             action: policy.action,
             mode: policy.mode,
             broken: policy.broken.clone(),
@@ -176,6 +179,22 @@ impl Compiled {
             demand,
         })
     }
+}
+
+/// What a rule names whole, of what callers may ask for.
+fn names(rule: &Rule) -> impl Iterator<Item = Arc<str>> {
+    let operations = rule.to.iter().flatten();
+    let texts = operations.flat_map(|to| {
+        let tools = to.mcp.iter().flat_map(|mcp| mcp.tools.iter().flatten()).flat_map(|tool| &tool.names);
+        let skills = to.a2a.iter().flat_map(|a2a| a2a.skills.iter().flatten());
+        let of_llm =
+            |llm: &'_ LlmTerm| llm.providers.iter().chain(&llm.models).flatten().cloned().collect::<Vec<_>>();
+        tools.chain(skills).cloned().chain(to.llm.iter().flat_map(of_llm)).collect::<Vec<_>>()
+    });
+    texts.filter_map(|text| match text {
+        TextMatch::Exact(name) => Some(name),
+        TextMatch::Prefix(_) | TextMatch::Suffix(_) | TextMatch::Regex(_) => None,
+    })
 }
 
 impl CompiledRule {

@@ -8,11 +8,14 @@ use mesh::{
     names::{ServiceKey, WorkloadUid},
 };
 use parking_lot::Mutex;
+use runtime::{TraceContext, spans::Link};
 
 use crate::Place;
 
 /// Most notes in one trail; more are dropped.
 pub const NOTES_MAX: usize = 16;
+/// Most connections of which it is kept that they carried one exchange.
+pub const CARRIERS_MAX: usize = 4;
 /// Most endpoints that one exchange can use; a further one is refused.
 pub const PLACES_MAX: usize = 64;
 
@@ -81,9 +84,31 @@ pub struct Record {
     pub error: Option<String>,
     /// The call of a model that answered.
     pub model: Option<ModelUse>,
+    /// Our place in the caller's trace.
+    pub trace: Option<TraceContext>,
+    /// The connections upstream that carried it.
+    pub carriers: Vec<Link>,
 }
 
 impl Trail {
+    /// It has this place in the caller's trace: what is sent upstream says it.
+    pub fn traced(&self, trace: &TraceContext) {
+        self.record.lock().trace = Some(trace.clone());
+    }
+
+    /// Its place in the caller's trace.
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.record.lock().trace.clone()
+    }
+
+    /// A connection upstream carries it.
+    pub fn carried(&self, carrier: Link) {
+        let mut record = self.record.lock();
+        if record.carriers.len() < CARRIERS_MAX && !record.carriers.contains(&carrier) {
+            record.carriers.push(carrier);
+        }
+    }
+
     /// The endpoint ports that were used.
     pub fn places(&self) -> Vec<Place> {
         self.record.lock().places.clone()

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use runtime::{Admin, Answer, DrainWatch, Query};
+use runtime::{Admin, Answer, DrainWatch, Query, trace::TraceId};
 use serde_json::{Value, json};
 use transport::{Address, Listener};
 
@@ -16,6 +16,8 @@ use crate::connections::{Kind, Running};
 const ADMIN_PORT: u16 = 15000;
 const METRICS_PORT: u16 = 15020;
 const READY_PORT: u16 = 15021;
+/// Spans that are shown where no trace is asked for.
+const SPANS_SHOWN: usize = 200;
 
 /// Listens on the three ports and serves their pages.
 pub(super) fn listen(shared: &Arc<Shared>, drain: &DrainWatch) -> Result<(), RunError> {
@@ -33,6 +35,7 @@ pub(super) fn listen(shared: &Arc<Shared>, drain: &DrainWatch) -> Result<(), Run
         .page("/v1/connections", "what runs: exchanges and relays", page(connections))
         .page("/v1/listeners", "the ports of the edge and what is wrong with them", page(listeners))
         .page("/v1/certificates", "the certificate and its renewal", page(certificates))
+        .page("/v1/spans", "spans kept here; ?trace=ID for one trace", page(spans))
         .page("/v1/tools", "tools of MCP servers as they are now, and as they were approved", page(tools))
         .page("/v1/refusals", "?since=SECONDS: what was refused lately", page(refusals))
         .page("/config_dump", "what the control plane told", page(dump));
@@ -108,6 +111,14 @@ fn listeners(shared: &Shared, _: &Query) -> Answer {
         })
     });
     Answer::json(&rows.collect::<Vec<_>>())
+}
+
+fn spans(shared: &Shared, query: &Query) -> Answer {
+    match query.get("trace").map(str::parse::<TraceId>) {
+        None => Answer::json(&shared.spans.latest(SPANS_SHOWN)),
+        Some(Ok(trace)) => Answer::json(&shared.spans.of(trace)),
+        Some(Err(error)) => Answer::status(http::StatusCode::BAD_REQUEST, error.to_string()),
+    }
 }
 
 fn tools(shared: &Shared, _: &Query) -> Answer {

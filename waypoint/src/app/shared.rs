@@ -5,7 +5,7 @@ use std::sync::Arc;
 use exchange::Judge;
 use identity::Keeper;
 use mesh::Identity;
-use runtime::{AccessLog, Metrics, Readiness};
+use runtime::{AccessLog, Metrics, Readiness, Spans, metrics::Meters};
 use transport::{Pool, drain::Tunnels};
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     connections::Connections,
     edge::{certificates::Certificates, keep::Standing},
     ledger::Allowances,
-    report::{Records, Requests},
+    report::{Agents, Records, Requests},
     world::Worlds,
 };
 
@@ -31,7 +31,10 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     pub(super) records: Records,
     pub(super) requests: Requests,
+    pub(super) agents: Agents,
     pub(super) tools: mcp::Tools,
+    pub(super) spans: Spans,
+    pub(super) meters: Meters,
     pub(super) log: AccessLog,
     pub(super) tunnels: Tunnels,
     pub(super) certificates: Certificates,

@@ -286,6 +286,7 @@ async fn serve<S>(
         caller: Caller { workload: Peer::Unknown, by: None },
         came: CameBy::Edge { secured: door.chosen.is_some() },
         source_address: from.map(|from| from.ip().to_canonical()),
+        carrier: None,
     };
     let mut closing = drain.clone();
     let draining = async move {

@@ -6,15 +6,15 @@ use exchange::Place;
 use mesh::{
     Denial, Facts, Reason,
     access::{self, Grant, Judgement},
-    facts::Fact,
 };
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
-    registry::Registry,
+use prometheus_client::{encoding::EncodeLabelSet, metrics::counter::Counter, registry::Registry};
+use runtime::metrics::{Bounded, LabelText, LabelValues, OTHER, Series};
+use wire::report::{Asked, DecisionKey, Reporter, Verdict};
+
+use super::{
+    agents::SERIES_MAX,
+    asked::{asked, protocol},
 };
-use runtime::metrics::{LabelText, LabelValues};
-use wire::report::{DecisionKey, Reporter, Verdict};
 
 /// Most callers that are counted by name; others count as `other`.
 pub(super) const CALLERS_MAX: usize = 1000;
@@ -33,7 +33,7 @@ const JUDGED: [Reason; 7] = [
 /// Counts decisions. Clones are the same.
 #[derive(Debug, Clone)]
 pub struct Decisions {
-    counts: Family<Labels, Counter>,
+    counts: Series<Labels, Counter>,
     callers: Arc<LabelValues>,
     up: Option<(Reporter, fn() -> SystemTime)>,
 }
@@ -51,14 +51,27 @@ struct Labels {
 }
 
 impl Labels {
-    fn key(&self, verdict: Verdict) -> DecisionKey {
+    fn key(&self, verdict: Verdict, destination: &str, asked: Asked) -> DecisionKey {
         DecisionKey {
             verdict,
             reason: self.reason.into(),
             policy: self.policy.as_str().into(),
             rule: self.rule.as_str().into(),
             source: self.source_workload.as_str().into(),
-            destination: self.destination_service.as_str().into(),
+            destination: destination.into(),
+            asked,
+        }
+    }
+}
+
+impl Bounded for Labels {
+    fn other(&self) -> Self {
+        Self {
+            policy: OTHER.into(),
+            rule: OTHER.into(),
+            source_workload: OTHER.into(),
+            destination_service: OTHER.into(),
+            ..self.clone()
         }
     }
 }
@@ -66,12 +79,16 @@ impl Labels {
 impl Decisions {
     /// Counts here, and for the control plane by the minute if `up` is given.
     pub fn new(up: Option<(Reporter, fn() -> SystemTime)>) -> Self {
-        Self { counts: Family::default(), callers: Arc::new(LabelValues::new(CALLERS_MAX)), up }
+        Self {
+            counts: Series::new(SERIES_MAX, Counter::default),
+            callers: Arc::new(LabelValues::new(CALLERS_MAX)),
+            up,
+        }
     }
 
     /// Registers the counter.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register("strait_decisions", "Decisions of access policies", self.counts.clone());
+        self.counts.register("strait_decisions", "Decisions of access policies", registry);
     }
 
     /// Counts one judgement.
@@ -87,9 +104,10 @@ impl Decisions {
             protocol: protocol(facts),
         };
         let count = |labels: Labels, verdict| {
-            self.counts.get_or_create(&labels).inc();
+            self.counts.get(&labels).inc();
             if let Some((reporter, now)) = &self.up {
-                reporter.decided(labels.key(verdict), now());
+                let asked = asked(kind(place), facts);
+                reporter.decided(labels.key(verdict, &full(place), asked), now());
             }
         };
         match &judgement.verdict {
@@ -120,16 +138,22 @@ impl Decisions {
     /// were counted when they were judged.
     pub(super) fn refused(&self, denial: &Denial, facts: &Facts) {
         if !JUDGED.contains(&denial.reason) {
-            self.count_refused(denial.reason, self.caller(facts), protocol(facts));
+            self.count_refused(denial.reason, self.caller(facts), protocol(facts), asked("", facts));
         }
     }
 
     /// Counts a connection that did not become a tunnel.
     pub fn handshake_failed(&self) {
-        self.count_refused(Reason::HandshakeFailed, "unknown".into(), "tcp");
+        self.count_refused(Reason::HandshakeFailed, "unknown".into(), "tcp", Asked::default());
     }
 
-    fn count_refused(&self, reason: Reason, source_workload: LabelText, protocol: &'static str) {
+    fn count_refused(
+        &self,
+        reason: Reason,
+        source_workload: LabelText,
+        protocol: &'static str,
+        asked: Asked,
+    ) {
         let labels = Labels {
             verdict: "refused",
             mode: "enforce",
@@ -140,14 +164,18 @@ impl Decisions {
             destination_service: "unknown".into(),
             protocol,
         };
-        self.counts.get_or_create(&labels).inc();
+        self.counts.get(&labels).inc();
         if let Some((reporter, now)) = &self.up {
-            reporter.decided(labels.key(Verdict::Refused), now());
+            let destination = match &*asked.host {
+                "" => String::new(),
+                host => format!("{host}:{}", asked.port),
+            };
+            reporter.decided(labels.key(Verdict::Refused, &destination, asked), now());
         }
     }
 
     // Only proven identities have a name of their own, and only so many.
-    fn caller(&self, facts: &Facts) -> LabelText {
+    pub(super) fn caller(&self, facts: &Facts) -> LabelText {
         match facts.caller.workload.verified() {
             Some(identity) => {
                 let name = identity.to_string();
@@ -169,10 +197,22 @@ fn destination(place: &Place) -> LabelText {
     text.as_str().into()
 }
 
-fn protocol(facts: &Facts) -> &'static str {
-    match (&facts.mcp, &facts.http) {
-        (Fact::Known(_), _) => "mcp",
-        (_, Fact::Known(_)) => "http",
-        _ => "tcp",
+/// What stands at a place.
+fn kind(place: &Place) -> &'static str {
+    match place {
+        Place::Listener { .. } => "listener",
+        Place::Route(_) => "route",
+        Place::Service { .. } => "service",
+        Place::Agent(_) => "backend",
+        Place::Workload { .. } => "workload",
+    }
+}
+
+/// A place, with its port.
+fn full(place: &Place) -> String {
+    match place {
+        Place::Service { service, port } => format!("{}:{port}", service.hostname),
+        Place::Workload { workload, port } => format!("{workload}:{port}"),
+        Place::Listener { .. } | Place::Route(_) | Place::Agent(_) => destination(place).as_str().to_owned(),
     }
 }

@@ -15,15 +15,25 @@ use exchange::{Body, BodyError, BoxFuture, Closing, End, Exchange, Request, trai
 use http::{HeaderMap, StatusCode};
 use http_body::Frame;
 use mesh::{
-    Denial, Identity,
+    Denial, Facts, Identity,
     facts::HttpFacts,
     names::{ObjectName, ServiceKey},
     resource::{Protocol, Workload},
     snapshot::Snapshot,
 };
-use runtime::{Entry, metrics::LabelText};
+use runtime::{
+    Entry, Span, TraceContext,
+    metrics::{LabelText, Metered},
+    spans::{Link, Open, SpanKind},
+    trace::{SpanId, TRACEPARENT, TRACESTATE},
+};
+use transport::relay::Counts;
 
-use super::{Report, metrics::Labels};
+use super::{
+    Report,
+    metrics::{Labels, Of},
+    told,
+};
 use crate::{
     entrance::{Entered, Front},
     waypoint::Waypoint,
@@ -47,6 +57,16 @@ pub struct Ended {
     received: Arc<AtomicU64>,
     grpc_status: Option<String>,
     closed: Option<String>,
+    facts: Option<Arc<Facts>>,
+    /// Our place in the caller's trace.
+    context: TraceContext,
+    parent: Option<SpanId>,
+    /// The connection that carries it here.
+    carrier: Option<Link>,
+    /// It is known to be open.
+    open: Option<Open>,
+    /// A relay that carries bytes.
+    relayed: Option<(Arc<Metered>, Labels)>,
 }
 
 impl Ended {
@@ -60,7 +80,17 @@ impl Ended {
             Protocol::Llm => "llm",
             Protocol::Tcp | Protocol::Http | Protocol::Http2 => "http",
         };
-        let mut ended = Self::begin(waypoint, entered, protocol);
+        let headers = request.headers();
+        let values = |name| headers.get_all(name).iter().map(http::HeaderValue::as_bytes);
+        let mut before = TraceContext::read(values(TRACEPARENT), values(TRACESTATE));
+        if let Some(before) = &mut before
+            && entered.caller.workload.verified().is_none()
+        {
+            // Strangers do not decide what is exported.
+            before.sampled = waypoint.report.spans.samples(before.trace);
+        }
+        let mut ended = Self::begin(waypoint, entered, before.as_ref(), protocol);
+        ended.carrier = entered.carrier;
         ended.service = front.service();
         // As it was sent, for requests that cannot be read; what could be read replaces it.
         ended.method = Some(request.method().as_str().into());
@@ -72,17 +102,29 @@ impl Ended {
     pub fn relay(
         waypoint: &Waypoint,
         entered: &Entered,
+        before: Option<&TraceContext>,
         service: Option<(ServiceKey, u16)>,
         authority: String,
     ) -> Self {
-        let mut ended = Self::begin(waypoint, entered, "tcp");
+        let mut ended = Self::begin(waypoint, entered, before, "tcp");
         ended.service = service;
         ended.authority = Some(authority);
         ended
     }
 
-    fn begin(waypoint: &Waypoint, entered: &Entered, protocol: &'static str) -> Self {
+    fn begin(
+        waypoint: &Waypoint,
+        entered: &Entered,
+        before: Option<&TraceContext>,
+        protocol: &'static str,
+    ) -> Self {
         Self {
+            context: waypoint.report.spans.begin(before),
+            parent: before.map(|before| before.span),
+            carrier: None,
+            facts: None,
+            open: None,
+            relayed: None,
             report: waypoint.report.clone(),
             began: (waypoint.now)(),
             clock: Instant::now(),
@@ -113,9 +155,37 @@ impl Ended {
         self.path = Some(Arc::clone(&http.path));
     }
 
+    /// Our place in the caller's trace.
+    pub fn context(&self) -> &TraceContext {
+        &self.context
+    }
+
     /// The request was led.
     pub fn led(&mut self, exchange: &Exchange) {
         self.route = exchange.route.clone();
+        exchange.trail.traced(&self.context);
+    }
+
+    /// The facts were gathered.
+    pub fn gathered(&mut self, exchange: &Exchange) {
+        self.facts = Some(Arc::clone(&exchange.facts));
+    }
+
+    /// The answer goes on for nobody knows how long.
+    pub fn streams(&mut self, record: &Record) {
+        self.open = Some(self.report.spans.open(self.span(record)));
+    }
+
+    /// A relay carries bytes from now on, which are counted there.
+    pub fn opened(&mut self, counts: &Arc<Counts>, record: &Record) {
+        let labels = self.labels(&self.report.worlds.load().snapshot, record, None, "");
+        let (sent, received) = self.report.requests.opened(&labels);
+        let moved = Arc::clone(counts);
+        let metered = self.report.meters.meter(sent, received, move || {
+            (moved.received.load(Ordering::Relaxed), moved.sent.load(Ordering::Relaxed))
+        });
+        self.relayed = Some((metered, labels));
+        self.open = Some(self.report.spans.open(self.span(record)));
     }
 
     /// It was closed from outside.
@@ -150,12 +220,23 @@ impl Ended {
     }
 
     /// The end of an exchange.
-    pub fn finish(self, status: StatusCode, sent: u64, record: &Record, end: Option<&End>) {
+    pub fn finish(mut self, status: StatusCode, sent: u64, record: &Record, end: Option<&End>) {
+        self.open = None;
         let elapsed = self.clock.elapsed();
         let received = self.received.load(Ordering::Relaxed);
-        let world = self.report.worlds.load();
-        let labels = self.labels(&world.snapshot, record, end, status.as_str());
-        self.report.requests.request(&labels, elapsed.as_secs_f64() * 1000.0, received, sent);
+        self.count(status, (received, sent), record, end, elapsed);
+        let mut span = self.span(record);
+        span.set("http.response.status_code", status.as_u16());
+        span.set("strait.bytes.received", received);
+        span.set("strait.bytes.sent", sent);
+        span.maybe("rpc.grpc.status_code", self.grpc_status.as_deref());
+        if status.is_server_error() && span.error.is_none() {
+            span.failed(status.as_str());
+        }
+        if let Some(closed) = &self.closed {
+            span.failed(closed);
+        }
+        self.report.spans.finish(span, elapsed);
         let Some(log) = &self.report.log else { return };
         let entry = self
             .entry("request", record, elapsed)
@@ -172,12 +253,60 @@ impl Ended {
         log.write(self.notes(entry, record));
     }
 
-    /// The end of a relay.
-    pub fn finish_relay(self, received: u64, sent: u64, record: &Record) {
-        let elapsed = self.clock.elapsed();
+    fn count(
+        &self,
+        status: StatusCode,
+        moved: (u64, u64),
+        record: &Record,
+        end: Option<&End>,
+        elapsed: std::time::Duration,
+    ) {
+        let generation = self.report.worlds.generation();
         let world = self.report.worlds.load();
-        let labels = self.labels(&world.snapshot, record, None, "");
-        self.report.requests.relay(&labels, received, sent);
+        let of = Of {
+            source: self.caller.workload.verified().cloned(),
+            upstream: record.upstream.as_ref().map(|upstream| upstream.workload.clone()),
+            service: self.service.as_ref().map(|(service, _)| service.clone()),
+            protocol: self.protocol,
+            code: status.as_u16(),
+            grpc: self.grpc_status.clone(),
+            flags: flags(record, end),
+        };
+        let labels = || self.labels(&world.snapshot, record, end, status.as_str());
+        self.report.requests.request(generation, of, labels, elapsed.as_secs_f64() * 1000.0, moved);
+        let Some(facts) = &self.facts else { return };
+        let is_mcp = facts.mcp.known().is_some();
+        if !is_mcp && record.model.is_none() {
+            return;
+        }
+        let names = self.report.agents.names(generation, &world.snapshot);
+        let error = match &record.refusal {
+            Some((denial, _)) => denial.reason.name(),
+            None if status.as_u16() >= 400 => status.as_str(),
+            None => "",
+        };
+        if is_mcp {
+            let service = self.service.as_ref().map_or("unknown", |(service, _)| service.hostname.as_str());
+            self.report.agents.mcp(facts, &names, service.into(), error, elapsed.as_secs_f64());
+        }
+        if let Some(model) = &record.model {
+            let caller = self.report.decisions.caller(facts);
+            self.report.agents.model(model, &names, caller.as_str(), error, elapsed.as_secs_f64());
+        }
+    }
+
+    /// The end of a relay.
+    pub fn finish_relay(mut self, received: u64, sent: u64, record: &Record) {
+        self.open = None;
+        let elapsed = self.clock.elapsed();
+        if let Some((metered, labels)) = self.relayed.take() {
+            drop(metered);
+            self.report.requests.closed(&labels);
+        }
+        let mut span = self.span(record);
+        span.set("strait.bytes.received", received);
+        span.set("strait.bytes.sent", sent);
+        self.report.spans.finish(span, elapsed);
         let Some(log) = &self.report.log else { return };
         let entry = self
             .entry("connection", record, elapsed)
@@ -185,6 +314,45 @@ impl Ended {
             .field("bytes_received", received)
             .field("bytes_sent", sent);
         log.write(self.notes(entry, record));
+    }
+
+    fn span(&self, record: &Record) -> Span {
+        let mut span = self.report.spans.span(&self.context, self.parent, SpanKind::Server);
+        span.started(self.began);
+        let destination = match (&self.service, &self.host) {
+            (Some((service, port)), _) => format!("{}:{port}", service.hostname),
+            (None, Some(host)) => host.to_string(),
+            (None, None) => self.authority.clone().unwrap_or_default(),
+        };
+        match &self.method {
+            Some(method) => span.named(method),
+            None => span.named(&format!("relay {destination}")),
+        }
+        span.set("strait.source", self.caller.workload.to_string());
+        span.maybe("strait.source.by", self.caller.by.as_ref());
+        span.set("strait.destination", destination);
+        span.set("network.protocol.name", self.protocol);
+        span.maybe("client.address", self.source_address);
+        span.maybe("http.request.method", self.method.as_deref());
+        span.maybe("url.path", self.path.as_deref());
+        span.maybe("server.address", self.host.as_deref());
+        span.maybe("http.route", self.route.as_ref());
+        match self.protocol {
+            "tcp" => span.set("strait.layer", "l4"),
+            "grpc" => {
+                span.set("rpc.system", "grpc");
+                span.maybe("rpc.method", self.path.as_deref().map(|path| path.trim_start_matches('/')));
+            }
+            _ => {}
+        }
+        if let Some(carrier) = self.carrier {
+            span.link(carrier);
+        }
+        if let Some(facts) = &self.facts {
+            told::facts(&mut span, facts);
+        }
+        told::record(&mut span, record);
+        span
     }
 
     fn entry(&self, kind: &str, record: &Record, elapsed: std::time::Duration) -> Entry {
@@ -209,7 +377,19 @@ impl Ended {
         if let Some((denial, id)) = &record.refusal {
             entry = entry.field("refusal", id).field("reason", denial.reason).field("denial", denial);
         }
-        entry.maybe("closed", self.closed.as_deref()).maybe("error", record.error.as_deref())
+        if let Some(model) = &record.model {
+            entry = entry
+                .field("model_provider", &model.provider)
+                .field("model_asked", &model.asked)
+                .field("model", &model.model)
+                .field("tokens_in", model.tokens_in)
+                .field("tokens_out", model.tokens_out);
+        }
+        entry
+            .maybe("closed", self.closed.as_deref())
+            .maybe("error", record.error.as_deref())
+            .field("trace_id", self.context.trace)
+            .field("span_id", self.context.span)
     }
 
     fn labels(&self, snapshot: &Snapshot, record: &Record, end: Option<&End>, code: &str) -> Labels {
@@ -221,15 +401,6 @@ impl Ended {
         let text = |value: Option<&str>| value.map_or_else(unknown, LabelText::from);
         // What is not known to configuration has no name here, however well it proved itself.
         let principal = |identity: Option<&Identity>| text(identity.map(ToString::to_string).as_deref());
-        let flags = match (end, &record.refusal, &record.upstream) {
-            (Some(End::CallerLeft), ..) => "DC",
-            (Some(End::Closed(_)), ..) => "UAEX",
-            (_, Some((denial, _)), _) if exchange::answer::status_of(denial.reason).as_u16() == 503 => "UF",
-            (_, Some((denial, _)), _) if denial.reason == mesh::Reason::NoRoute => "NR",
-            (_, Some(_), _) => "UAEX",
-            (Some(End::Broken(_)), ..) => "UC",
-            _ => "-",
-        };
         Labels {
             reporter: "waypoint",
             source_workload: text(found.map(|it| &*it.name)),
@@ -254,9 +425,22 @@ impl Ended {
             },
             response_code: code.into(),
             grpc_response_status: self.grpc_status.as_deref().unwrap_or_default().into(),
-            response_flags: flags,
+            response_flags: flags(record, end),
             connection_security_policy: "mutual_tls",
         }
+    }
+}
+
+/// As Envoy's response flags have them.
+fn flags(record: &Record, end: Option<&End>) -> &'static str {
+    match (end, &record.refusal, &record.upstream) {
+        (Some(End::CallerLeft), ..) => "DC",
+        (Some(End::Closed(_)), ..) => "UAEX",
+        (_, Some((denial, _)), _) if exchange::answer::status_of(denial.reason).as_u16() == 503 => "UF",
+        (_, Some((denial, _)), _) if denial.reason == mesh::Reason::NoRoute => "NR",
+        (_, Some(_), _) => "UAEX",
+        (Some(End::Broken(_)), ..) => "UC",
+        _ => "-",
     }
 }
 

@@ -3,13 +3,10 @@
 use std::{sync::Arc, time::SystemTime};
 
 use exchange::{Place, Register, Trail};
-use mesh::{
-    Denial, Facts,
-    facts::{Fact, McpObject},
-};
+use mesh::{Denial, Facts};
 use wire::report::{Refusals, Subject};
 
-use super::Decisions;
+use super::{Decisions, asked::operation};
 
 /// The register of a waypoint.
 #[derive(Debug, Clone)]
@@ -35,6 +32,7 @@ impl Register for Records {
             by: facts.caller.by.as_ref().map(|by| by.to_string().into()),
             destination: destination(facts, trail).into(),
             operation: operation(facts).map(Into::into),
+            trace: trail.trace().map(|trace| trace.trace.to_string().into()),
         };
         let refusal = self.refusals.refuse(denial.clone(), subject, (self.now)());
         refusal.id.to_string().into()
@@ -61,16 +59,4 @@ fn destination(facts: &Facts, trail: &Trail) -> String {
         Some(http) => format!("{}:{}", http.host, facts.port),
         None => format!("port {}", facts.port),
     }
-}
-
-/// What was to be done, in one line.
-fn operation(facts: &Facts) -> Option<String> {
-    if let Fact::Known(mcp) = &facts.mcp {
-        return Some(match &mcp.object {
-            McpObject::Tool { name, .. } | McpObject::Prompt { name } => format!("{} {name}", mcp.method),
-            McpObject::Resource { uri } => format!("{} {uri}", mcp.method),
-            McpObject::Base | McpObject::Other => mcp.method.to_string(),
-        });
-    }
-    facts.http.known().map(|http| format!("{} {}", http.method, http.path))
 }

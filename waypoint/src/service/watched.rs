@@ -103,6 +103,9 @@ impl Finish {
         }) {
             response.headers_mut().remove(header::CONTENT_LENGTH);
         }
+        if let (None, Some(ended)) = (exact, &mut self.ended) {
+            ended.streams(&self.trail.record());
+        }
         let closed: BoxFuture<'static, Arc<Denial>> = Box::pin(self.closing.closed());
         let watched = Watched {
             body,

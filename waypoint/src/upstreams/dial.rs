@@ -13,6 +13,7 @@ use mesh::{
     hop::{self, At, Chosen, Hop},
     names::Hostname,
 };
+use runtime::TraceContext;
 use transport::{
     Address, Credential, Credentials, DialError, Expected, Pool, Stream, VerifiedPeer,
     credential::PeerError,
@@ -34,6 +35,8 @@ pub struct Way {
     pub origin: Option<Origin>,
     /// From which address the caller came, as it said.
     pub source_address: Option<IpAddr>,
+    /// The place of the connection in its trace.
+    pub trace: Option<TraceContext>,
     /// Who was chosen.
     pub chosen: Chosen,
 }
@@ -78,7 +81,8 @@ impl Way {
     /// The way on which a gateway forwards an inner tunnel that it does not open.
     pub fn forward(address: SocketAddr, host: &Hostname, port: u16, chosen: Chosen) -> Self {
         let authority = Authority::Name { host: host.clone(), port };
-        Self { tunnel: Tunnel::Bare { address }, authority, origin: None, source_address: None, chosen }
+        let tunnel = Tunnel::Bare { address };
+        Self { tunnel, authority, origin: None, source_address: None, trace: None, chosen }
     }
 }
 
@@ -120,7 +124,8 @@ pub fn way(own: &Own, caller: &Caller, source_address: Option<IpAddr>, hop: Hop)
         Peer::Unknown if caller.by.is_none() => Origin::Identity(own.identity.clone()),
         Peer::Unverified(_) | Peer::Unknown => Origin::Unknown,
     });
-    Ok(Way { tunnel, authority: authority_of(authority), origin, source_address, chosen })
+    let authority = authority_of(authority);
+    Ok(Way { tunnel, authority, origin, source_address, trace: None, chosen })
 }
 
 /// In our own trust domain we speak for every caller that we verified, in another only for callers of ours; else we
@@ -230,7 +235,9 @@ fn request(way: &Way) -> ConnectRequest {
         IpAddr::V4(address) => format!("for=\"{address}\""),
         IpAddr::V6(address) => format!("for=\"[{address}]\""),
     });
-    ConnectRequest { origin: way.origin.clone(), forwarded, ..ConnectRequest::to(way.authority.clone()) }
+    let trace = way.trace.as_ref().map(TraceContext::parent);
+    let to = ConnectRequest::to(way.authority.clone());
+    ConnectRequest { origin: way.origin.clone(), forwarded, trace, ..to }
 }
 
 #[cfg(test)]

@@ -6,6 +6,10 @@ use std::net::Ipv6Addr;
 use exchange::{Request, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header};
 use mesh::{Caller, Identity, resource::ExternalHost};
+use runtime::{
+    TraceContext,
+    trace::{TRACEPARENT, TRACESTATE},
+};
 
 use super::pool::Speaks;
 use crate::edge::forwarded;
@@ -175,6 +179,17 @@ fn name_authority(request: &mut Request, secured: bool) {
         parts.scheme = Some(if secured { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP });
         if let Ok(uri) = Uri::from_parts(parts) {
             *request.uri_mut() = uri;
+        }
+    }
+}
+
+/// Says our place in the caller's trace, in place of the caller's own.
+pub fn trace(headers: &mut HeaderMap, trace: &TraceContext) {
+    headers.remove(TRACESTATE);
+    if let Ok(value) = HeaderValue::from_str(&trace.parent()) {
+        headers.insert(TRACEPARENT, value);
+        if let Some(state) = trace.state.as_deref().and_then(|state| HeaderValue::from_str(state).ok()) {
+            headers.insert(TRACESTATE, state);
         }
     }
 }

@@ -67,7 +67,7 @@ impl Outside {
                 (Some(_), Speaks::Http2) => return Err(no_http2(host).into()),
                 _ => Speaks::Http1,
             };
-            Ok(Opened { stream, speaks: spoken })
+            Ok(Opened { stream, speaks: spoken, carrier: None })
         };
         let late = || unresolved(host, std::io::ErrorKind::TimedOut.into());
         tokio::time::timeout(timeout, open).await.unwrap_or_else(|_| Err(late().into()))

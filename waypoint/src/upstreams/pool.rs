@@ -17,6 +17,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use mesh::{Denial, Peer, names::WorkloadUid, resource::ExternalHost};
 use parking_lot::Mutex;
+use runtime::spans::Link;
 use tokio::io::{AsyncRead, AsyncWrite};
 use transport::DialError;
 
@@ -92,6 +93,8 @@ pub struct Opened<S> {
     pub stream: S,
     /// What is spoken on it, and never [`Speaks::Either`].
     pub speaks: Speaks,
+    /// The span of the connection, if it has one.
+    pub carrier: Option<Link>,
 }
 
 /// Why none was opened.
@@ -165,15 +168,32 @@ pub struct HttpPool {
 
 #[derive(Debug, Default)]
 struct Kept {
-    http1: HashMap<Key, Vec<(http1::SendRequest<Body>, Instant)>>,
-    http2: HashMap<Key, (http2::SendRequest<Body>, Instant)>,
+    http1: HashMap<Key, Vec<(Line<http1::SendRequest<Body>>, Instant)>>,
+    http2: HashMap<Key, (Line<http2::SendRequest<Body>>, Instant)>,
     // Grows when everything is dropped, so that what comes back afterwards is not kept.
     generation: u64,
 }
 
 enum Connection {
-    Http1(http1::SendRequest<Body>),
-    Http2(http2::SendRequest<Body>),
+    Http1(Line<http1::SendRequest<Body>>),
+    Http2(Line<http2::SendRequest<Body>>),
+}
+
+/// Sends requests on one connection, and knows its span.
+#[derive(Debug, Clone)]
+struct Line<S> {
+    sender: S,
+    carrier: Option<Link>,
+}
+
+impl<S> Line<S> {
+    /// The answer knows which connection carried it.
+    fn noted<B>(&self, mut response: http::Response<B>) -> http::Response<B> {
+        if let Some(carrier) = self.carrier {
+            response.extensions_mut().insert(carrier);
+        }
+        response
+    }
 }
 
 impl Connection {
@@ -188,9 +208,9 @@ impl Connection {
 impl Kept {
     fn http1(&mut self, key: &Key, idle_timeout: Duration) -> Option<Connection> {
         let list = self.http1.get_mut(key)?;
-        while let Some((sender, since)) = list.pop() {
-            if sender.is_ready() && since.elapsed() < idle_timeout {
-                return Some(Connection::Http1(sender));
+        while let Some((line, since)) = list.pop() {
+            if line.sender.is_ready() && since.elapsed() < idle_timeout {
+                return Some(Connection::Http1(line));
             }
         }
         self.http1.remove(key);
@@ -198,13 +218,13 @@ impl Kept {
     }
 
     fn http2(&mut self, key: &Key) -> Option<Connection> {
-        let (sender, used) = self.http2.get_mut(key)?;
-        if sender.is_closed() {
+        let (line, used) = self.http2.get_mut(key)?;
+        if line.sender.is_closed() {
             self.http2.remove(key);
             return None;
         }
         *used = Instant::now();
-        Some(Connection::Http2(sender.clone()))
+        Some(Connection::Http2(line.clone()))
     }
 }
 
@@ -252,10 +272,10 @@ impl HttpPool {
         let Some(oldest) = Instant::now().checked_sub(self.config.idle_timeout) else { return };
         let mut kept = self.kept.lock();
         for list in kept.http1.values_mut() {
-            list.retain(|(sender, since)| *since > oldest && !sender.is_closed());
+            list.retain(|(line, since)| *since > oldest && !line.sender.is_closed());
         }
         kept.http1.retain(|_, list| !list.is_empty());
-        kept.http2.retain(|_, (sender, since)| *since > oldest && !sender.is_closed());
+        kept.http2.retain(|_, (line, since)| *since > oldest && !line.sender.is_closed());
     }
 
     /// Connections that are kept.
@@ -287,14 +307,14 @@ impl HttpPool {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let io = TokioIo::new(opened.stream);
+        let (io, carrier) = (TokioIo::new(opened.stream), opened.carrier);
         match opened.speaks {
             Speaks::Http1 | Speaks::Either => {
                 let mut builder = http1::Builder::new();
                 builder.max_buf_size(self.config.head_bytes.max(8192)).max_headers(self.config.headers);
                 let (sender, connection) = builder.handshake::<_, Body>(io).await?;
                 tokio::spawn(connection.with_upgrades());
-                Ok(Connection::Http1(sender))
+                Ok(Connection::Http1(Line { sender, carrier }))
             }
             Speaks::Http2 => {
                 let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -305,11 +325,12 @@ impl HttpPool {
                     .max_header_list_size(u32::try_from(self.config.head_bytes).unwrap_or(u32::MAX));
                 let (sender, connection) = builder.handshake::<_, Body>(io).await?;
                 tokio::spawn(connection);
+                let line = Line { sender, carrier };
                 let mut kept = self.kept.lock();
                 if kept.generation == generation && kept.http2.len() < self.config.idle {
-                    kept.http2.insert(key.clone(), (sender.clone(), Instant::now()));
+                    kept.http2.insert(key.clone(), (line.clone(), Instant::now()));
                 }
-                Ok(Connection::Http2(sender))
+                Ok(Connection::Http2(line))
             }
         }
     }
@@ -324,25 +345,28 @@ impl HttpPool {
     ) -> Tried {
         key.shape(&mut request, connection.speaks());
         match connection {
-            Connection::Http1(mut sender) => {
-                if sender.ready().await.is_err() {
+            Connection::Http1(mut line) => {
+                if line.sender.ready().await.is_err() {
                     return Tried::Unsent(request);
                 }
-                match sender.try_send_request(request).await {
-                    Ok(response) => Tried::Answered(self.answered(key, response, sender, generation)),
+                match line.sender.try_send_request(request).await {
+                    Ok(response) => {
+                        let response = line.noted(response);
+                        Tried::Answered(self.answered(key, response, line, generation))
+                    }
                     Err(mut error) => match error.take_message() {
                         Some(request) => Tried::Unsent(request),
                         None => broken(reused, &error.into_error()),
                     },
                 }
             }
-            Connection::Http2(mut sender) => {
-                if sender.ready().await.is_err() {
+            Connection::Http2(mut line) => {
+                if line.sender.ready().await.is_err() {
                     self.kept.lock().http2.remove(key);
                     return Tried::Unsent(request);
                 }
-                match sender.try_send_request(request).await {
-                    Ok(response) => Tried::Answered(response.map(Body::streamed)),
+                match line.sender.try_send_request(request).await {
+                    Ok(response) => Tried::Answered(line.noted(response).map(Body::streamed)),
                     Err(mut error) => match error.take_message() {
                         Some(request) => {
                             self.kept.lock().http2.remove(key);
@@ -359,14 +383,14 @@ impl HttpPool {
         &self,
         key: &Key,
         response: http::Response<hyper::body::Incoming>,
-        sender: http1::SendRequest<Body>,
+        line: Line<http1::SendRequest<Body>>,
         generation: u64,
     ) -> Response {
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
             // The connection is the application's now.
             return response.map(|_| Body::empty());
         }
-        let back = Back { pool: self.clone(), key: key.clone(), sender, generation };
+        let back = Back { pool: self.clone(), key: key.clone(), line, generation };
         let (parts, body) = response.into_parts();
         let body = Body::streamed(body);
         if body.is_empty() {
@@ -376,15 +400,15 @@ impl HttpPool {
         Response::from_parts(parts, Body::piped(Lent { body, back: Some(back) }))
     }
 
-    fn put(&self, key: Key, sender: http1::SendRequest<Body>, generation: u64) {
+    fn put(&self, key: Key, line: Line<http1::SendRequest<Body>>, generation: u64) {
         let mut kept = self.kept.lock();
         let all: usize = kept.http1.values().map(Vec::len).sum();
-        if kept.generation != generation || all >= self.config.idle || sender.is_closed() {
+        if kept.generation != generation || all >= self.config.idle || line.sender.is_closed() {
             return;
         }
         let list = kept.http1.entry(key).or_default();
         if list.len() < self.config.idle_per_key {
-            list.push((sender, Instant::now()));
+            list.push((line, Instant::now()));
         }
     }
 }
@@ -397,20 +421,20 @@ fn broken(reused: bool, error: &hyper::Error) -> Tried {
 struct Back {
     pool: HttpPool,
     key: Key,
-    sender: http1::SendRequest<Body>,
+    line: Line<http1::SendRequest<Body>>,
     generation: u64,
 }
 
 impl Back {
     fn return_when_ready(self) {
-        let Self { pool, key, mut sender, generation } = self;
-        if sender.is_ready() {
-            pool.put(key, sender, generation);
+        let Self { pool, key, mut line, generation } = self;
+        if line.sender.is_ready() {
+            pool.put(key, line, generation);
             return;
         }
         tokio::spawn(async move {
-            if let Ok(Ok(())) = tokio::time::timeout(SETTLE_TIME_MAX, sender.ready()).await {
-                pool.put(key, sender, generation);
+            if let Ok(Ok(())) = tokio::time::timeout(SETTLE_TIME_MAX, line.sender.ready()).await {
+                pool.put(key, line, generation);
             }
         });
     }
