@@ -17,6 +17,7 @@ pub mod revision;
 pub mod seal;
 pub mod session;
 
+mod batch;
 mod courier;
 mod federation;
 mod gate;

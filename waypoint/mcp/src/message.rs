@@ -49,14 +49,7 @@ impl Message {
     /// # Errors
     /// When it is not exactly one well-formed message. The rejection carries the id where one could be read.
     pub fn parse(raw: Bytes) -> Result<Self, Rejection> {
-        let value = json::parse(&raw, Keys::EqualButForCase).map_err(|error| {
-            use json::JsonError as E;
-            let code = match error {
-                E::NotUtf8 | E::Syntax(_) | E::TooDeep | E::TooMany => PARSE_ERROR,
-                E::KeyTwice(_) | E::KeyTwiceButForCase(_) => INVALID_REQUEST,
-            };
-            Rejection::new(StatusCode::BAD_REQUEST, code, format!("The body cannot be read: {error}"))
-        })?;
+        let value = json::parse(&raw, Keys::EqualButForCase).map_err(|error| unreadable(&error))?;
         match value {
             Value::Object(object) => envelope(object, raw),
             Value::Array(_) => Err(invalid("Batches are not part of this protocol")),
@@ -95,6 +88,16 @@ impl Message {
         }
         .map_err(|rejection| rejection.of(self.request_id().cloned()))
     }
+}
+
+/// The rejection of what is no JSON that is taken.
+pub(crate) fn unreadable(error: &json::JsonError) -> Rejection {
+    use json::JsonError as E;
+    let code = match error {
+        E::NotUtf8 | E::Syntax(_) | E::TooDeep | E::TooMany => PARSE_ERROR,
+        E::KeyTwice(_) | E::KeyTwiceButForCase(_) => INVALID_REQUEST,
+    };
+    Rejection::new(StatusCode::BAD_REQUEST, code, format!("The body cannot be read: {error}"))
 }
 
 fn invalid(message: impl Into<String>) -> Rejection {

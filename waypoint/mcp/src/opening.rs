@@ -7,6 +7,7 @@ use http::{StatusCode, header};
 use mesh::facts::{Fact, McpFacts, McpObject};
 
 use crate::{
+    batch,
     head::{Head, Verb},
     message::Message,
     object::Objects,
@@ -26,6 +27,8 @@ pub struct Opened {
     pub message: Option<Message>,
     /// What it acts on.
     pub objects: Objects,
+    /// The messages, if there are several: each is judged and answered by itself.
+    pub batch: Vec<Opened>,
 }
 
 impl Opened {
@@ -83,7 +86,7 @@ async fn open(request: &mut Request, limit: usize) -> Result<Opened, Rejection> 
         let revision = head.alone()?;
         // Neither reads a body, so none is sent on.
         *request.body_mut() = Body::empty();
-        return Ok(Opened { head, revision, message: None, objects: Objects::base() });
+        return Ok(Opened { head, revision, message: None, objects: Objects::base(), batch: Vec::new() });
     }
     let body = request.body_mut().hold(limit).await.map_err(|error| match error {
         HoldError::TooLarge { limit } => {
@@ -92,8 +95,14 @@ async fn open(request: &mut Request, limit: usize) -> Result<Opened, Rejection> 
         }
         HoldError::Cut(_) => Rejection::new(StatusCode::BAD_REQUEST, INVALID_REQUEST, "The body was cut"),
     })?;
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+        let body = body.clone();
+        let batch = batch::read(&head, request.headers(), &body)?;
+        let revision = head.alone()?;
+        return Ok(Opened { head, revision, message: None, objects: Objects::base(), batch });
+    }
     let message = Message::parse(body.clone())?;
     let revision = head.agree(&message, request.headers())?;
     let objects = Objects::of(&message, revision.era())?;
-    Ok(Opened { head, revision, message: Some(message), objects })
+    Ok(Opened { head, revision, message: Some(message), objects, batch: Vec::new() })
 }

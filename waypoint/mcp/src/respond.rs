@@ -21,6 +21,7 @@ use mesh::{
 };
 
 use crate::{
+    batch,
     federation::{
         self, Openings,
         sessions::{Sessions, Upstream},
@@ -126,6 +127,9 @@ impl Mcp {
             Err(rejection) => return refusal::rejected(&Scope::of(exchange), rejection, None),
         };
         note(exchange, opened);
+        if !opened.batch.is_empty() {
+            return batch::answer(self, exchange, upstreams, opened).await;
+        }
         // The filters judged the message; what else it reaches for is judged here.
         if let Err(denial) = self.judge_more(&Scope::of(exchange), opened) {
             return refusal::refused(&Scope::of(exchange), opened, &denial);

@@ -5,9 +5,9 @@ use std::fmt;
 /// A revision of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Revision {
-    /// 2024-11-05: only its messages; its own transport (two endpoints) is not spoken.
+    /// 2024-11-05: its messages; its own transport (two endpoints) passes to a Service that speaks it.
     V2024_11_05,
-    /// 2025-03-26: without its batches.
+    /// 2025-03-26: batches.
     V2025_03_26,
     /// 2025-06-18.
     V2025_06_18,

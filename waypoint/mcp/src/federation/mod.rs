@@ -7,7 +7,7 @@
 mod direct;
 mod hello;
 mod lists;
-mod merge;
+pub(crate) mod merge;
 mod openings;
 mod rewrite;
 pub(crate) mod sessions;
