@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{BackendTarget, Traffic};
 use crate::names::{Hostname, ObjectName, SetName};
 
-/// One AgentBackend. A backend that cannot be realised has no servers and says why.
+/// One AgentBackend. One that cannot be realised says why; of what stands behind it, what is not there is `Broken`
+/// and costs only itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Backend {

@@ -20,14 +20,10 @@ use crate::{
 
 pub(super) fn compute(reader: &Reader<'_>, name: &Name, object: &Object<TokenIssuerSpec>) -> Made {
     let conditions = Conditions::of(object.metadata.generation);
-    let made_of = match (&object.spec.jwt, &object.spec.api_keys) {
+    let (kind, fault) = match (&object.spec.jwt, &object.spec.api_keys) {
         (Some(said), _) => jwt(reader, name, said),
         (None, Some(said)) => api_keys(reader, said),
-        (None, None) => Err((nothing(), Fault::new("Invalid", "it says neither jwt nor apiKeys"))),
-    };
-    let (kind, fault) = match made_of {
-        Ok(kind) => (kind, None),
-        Err((kind, fault)) => (kind, Some(fault)),
+        (None, None) => (nothing(), Some(Fault::new("Invalid", "it says neither jwt nor apiKeys"))),
     };
     let mut made = Made::default();
     made.add(Resource::Issuer(Arc::new(Issuer {
@@ -58,7 +54,7 @@ fn nothing() -> IssuerKind {
     IssuerKind::ApiKeys { header: api::issuer::API_KEY_HEADER.into(), keys: BTreeMap::new() }
 }
 
-fn jwt(reader: &Reader<'_>, name: &Name, said: &JwtIssuer) -> Result<IssuerKind, (IssuerKind, Fault)> {
+fn jwt(reader: &Reader<'_>, name: &Name, said: &JwtIssuer) -> (IssuerKind, Option<Fault>) {
     let kind = |keys: JwtKeys| IssuerKind::Jwt {
         issuer: said.issuer.as_str().into(),
         audiences: said.audiences.iter().map(|audience| audience.as_str().into()).collect(),
@@ -66,10 +62,10 @@ fn jwt(reader: &Reader<'_>, name: &Name, said: &JwtIssuer) -> Result<IssuerKind,
         authorization_server: said.authorization_server.as_ref().map(|server| server.as_str().into()),
     };
     match keys(reader, name, &said.jwks) {
-        Ok(keys) => Ok(kind(keys)),
+        Ok(keys) => (kind(keys), None),
         Err(fault) => {
             let target = BackendTarget::Broken(fault.message.as_str().into());
-            Err((kind(JwtKeys::Fetched { target, path: "/".into() }), fault))
+            (kind(JwtKeys::Fetched { target, path: "/".into() }), Some(fault))
         }
     }
 }
@@ -106,9 +102,12 @@ fn of_url(url: &str, private: bool) -> Result<(BackendTarget, Arc<str>), Fault> 
     Ok((BackendTarget::Host(ExternalHost { host, port, tls, private }), path.into()))
 }
 
-fn api_keys(reader: &Reader<'_>, said: &ApiKeys) -> Result<IssuerKind, (IssuerKind, Fault)> {
-    let kind = |keys| IssuerKind::ApiKeys { header: said.header().into(), keys };
-    digests(reader, said).map(kind).map_err(|fault| (kind(BTreeMap::new()), fault))
+fn api_keys(reader: &Reader<'_>, said: &ApiKeys) -> (IssuerKind, Option<Fault>) {
+    let (keys, fault) = match digests(reader, said) {
+        Ok(keys) => (keys, None),
+        Err(fault) => (BTreeMap::new(), Some(fault)),
+    };
+    (IssuerKind::ApiKeys { header: said.header().into(), keys }, fault)
 }
 
 fn digests(reader: &Reader<'_>, said: &ApiKeys) -> Result<BTreeMap<Arc<str>, ApiKey>, Fault> {
