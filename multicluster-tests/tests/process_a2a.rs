@@ -38,6 +38,7 @@ struct Agents {
 }
 
 const URL: &str = "http://researcher.agents.svc.cluster.local";
+const HELPER: &str = "http://helper.agents.mesh";
 
 impl Agents {
     fn start() -> Self {
@@ -83,10 +84,13 @@ fn agents_and_their_callers_speak_both_versions_by_both_bindings() {
     let agents = Agents::start();
     let kept = agents.up.folder().join("kept");
     let kept = kept.to_str().expect("a path of text");
-    agents.client("planner", &["granted", URL, kept]).expect("it is granted");
-    agents.client("writer", &["other", URL, kept]).expect("it has no task of the other's");
-    agents.client("intern", &["limited", URL]).expect("it has what it is granted and no more");
-    agents.client("stranger", &["refused", URL]).expect("it is refused");
+    // By a route of a Service, and by the name of an AgentBackend.
+    for (url, kept) in [(URL, kept), (HELPER, &format!("{kept}-by-helper"))] {
+        agents.client("planner", &["granted", url, kept]).expect("it is granted");
+        agents.client("writer", &["other", url, kept]).expect("it has no task of the other's");
+        agents.client("intern", &["limited", url]).expect("it has what it is granted and no more");
+        agents.client("stranger", &["refused", url]).expect("it is refused");
+    }
     // New conversations go elsewhere; those that were begun stay where they are led to at all.
     let moved = text("agents/route.yaml")
         .replace("weight: 1000000", "weight: 1")
