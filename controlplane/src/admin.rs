@@ -78,7 +78,8 @@ pub(crate) fn make_token(state: &std::path::Path, random: [u8; 32]) -> std::io::
     use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
     let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(state.join(TOKEN_FILE))?;
+    let mut file =
+        options.write(true).create(true).truncate(true).mode(0o600).open(state.join(TOKEN_FILE))?;
     file.write_all(token.as_bytes())?;
     Ok(token.into())
 }

@@ -168,7 +168,10 @@ macro_rules! resources {
         }
     )*};
 }
-resources!(Workload, Placement, Service, Absence, Policy, PolicySet, Revocation, Listener, Route, Backend, Guard, Quota);
+resources!(
+    Workload, Placement, Service, Absence, Policy, PolicySet, Revocation, Listener, Route, Backend, Guard,
+    Quota
+);
 
 impl From<MeshRanges> for Resource {
     fn from(it: MeshRanges) -> Self {

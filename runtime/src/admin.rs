@@ -252,7 +252,10 @@ impl Admin {
         }
     }
 
-    async fn answer<B: http_body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>>(&self, request: Request<B>) -> Answer {
+    async fn answer<B: http_body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>>(
+        &self,
+        request: Request<B>,
+    ) -> Answer {
         let path = request.uri().path();
         if path == "/" && request.method() == Method::GET {
             return if named_by_address(&request) { self.index() } else { misdirected() };
@@ -270,7 +273,10 @@ impl Admin {
             return Answer::status(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send content-type: application/json");
         }
         if route.method == Method::POST && !self.is_entitled(&request) {
-            return Answer::status(StatusCode::UNAUTHORIZED, "this changes something: send the token of the state directory");
+            return Answer::status(
+                StatusCode::UNAUTHORIZED,
+                "this changes something: send the token of the state directory",
+            );
         }
         let query = match Query::parse(request.uri().query().unwrap_or_default()) {
             Ok(query) => query,

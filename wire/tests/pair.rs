@@ -3,9 +3,15 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use mesh::resource::{Key, Kind, Resource};
+use mesh::{
+    names::ObjectName,
+    resource::{
+        AuthScheme, Backend, BackendKind, BackendTarget, Hidden, Key, Kind, Resource, Secret, Service,
+        Traffic, UpstreamAuth,
+    },
+};
 use proto::{
     envoy::service::discovery::v3::{DeltaDiscoveryResponse, Resource as Sent},
     strait::v1::Any,
@@ -426,6 +432,53 @@ fn a_name_is_answered_with_all_that_it_needs() {
     publisher.update(edits([workload("late", shape)]), None);
     pair.settle();
     assert!(pair.holds(Kind::Workload, &uid("late")));
+}
+
+#[test]
+fn who_only_asks_for_a_name_is_told_no_secret() {
+    let publisher = publisher("e1");
+    let secret = |name: &str| {
+        let data = BTreeMap::from([("token".into(), Hidden("canary".into()))]);
+        Resource::Secret(Arc::new(Secret { name: ObjectName::new("Secret", "shop", name), data }))
+    };
+    let backend = |name: &str| {
+        let auth = UpstreamAuth {
+            secret: ObjectName::new("Secret", "shop", name),
+            key: "token".into(),
+            scheme: AuthScheme::Bearer,
+        };
+        Resource::Backend(Arc::new(Backend {
+            name: ObjectName::new("AgentBackend", "shop", name),
+            hostnames: Vec::new(),
+            kind: BackendKind::Host { target: BackendTarget::Broken("a test".into()), auth: Some(auth) },
+            set: "s2".into(),
+            traffic: Traffic::default(),
+            catalogue: None,
+            broken: None,
+        }))
+    };
+    let fronted = |name: &str| {
+        let Resource::Service(made) = service(name, "s2", None) else { unreachable!("it makes services") };
+        let mut made = Service::clone(&made);
+        for port in made.ports.values_mut() {
+            port.backend = Some(ObjectName::new("AgentBackend", "shop", name));
+        }
+        Resource::Service(Arc::new(made))
+    };
+    let mut resources = world();
+    resources.push(set("s2", &[]));
+    for name in ["own", "other"] {
+        resources.extend([secret(name), backend(name), fronted(name)]);
+    }
+    resources.push(workload("b", Shape { node: "n1", set: "s1", dial: Some("own"), ..Shape::default() }));
+    publisher.update(edits(resources), None);
+    let mut pair = connected(&publisher);
+    let mut answer = pair.ask("other.shop.svc.cluster.local");
+    pair.settle();
+    assert_eq!(answer.try_recv(), Ok(Ok(())));
+    assert!(pair.holds(Kind::Backend, "AgentBackend/shop/other"));
+    assert!(pair.holds(Kind::Secret, "Secret/shop/own"));
+    assert!(!pair.holds(Kind::Secret, "Secret/shop/other"));
 }
 
 #[test]

@@ -186,7 +186,8 @@ pub(crate) struct Revoke {
 
 /// A span as people write it.
 fn seconds(text: &str) -> Result<u64, String> {
-    let (number, unit) = text.split_at(text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len()));
+    let (number, unit) =
+        text.split_at(text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len()));
     let factor = match unit {
         "s" | "" => 1,
         "m" => 60,
@@ -203,9 +204,17 @@ mod tests {
 
     #[test]
     fn spans_are_as_people_write_them() {
-        for (text, expected) in
-            [("30s", Some(30)), ("10m", Some(600)), ("2h", Some(7200)), ("5", Some(5)), ("", None), ("m", None), ("1d", None), ("-1s", None), ("99999999999999999999h", None)]
-        {
+        for (text, expected) in [
+            ("30s", Some(30)),
+            ("10m", Some(600)),
+            ("2h", Some(7200)),
+            ("5", Some(5)),
+            ("", None),
+            ("m", None),
+            ("1d", None),
+            ("-1s", None),
+            ("99999999999999999999h", None),
+        ] {
             assert_eq!(seconds(text).ok(), expected, "{text}");
         }
     }

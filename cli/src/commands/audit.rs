@@ -76,6 +76,7 @@ pub(crate) async fn attempt(arguments: &Try) -> anyhow::Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
-    let columns = ["would_be", "source", "destination", "protocol", "method", "object", "count", "last", "why"];
+    let columns =
+        ["would_be", "source", "destination", "protocol", "method", "object", "count", "last", "why"];
     output::columns(Form::Table, changes, &columns)
 }

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::{args::Denied, client::Running, output::{self, Form}};
+use crate::{
+    args::Denied,
+    client::Running,
+    output::{self, Form},
+};
 
 /// How often is asked for more.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -39,7 +43,9 @@ pub(crate) async fn run(arguments: &Denied) -> anyhow::Result<()> {
 fn page(arguments: &Denied, after: Option<&str>) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("since", &arguments.since.to_string());
-    for (name, value) in [("from", arguments.from.as_deref()), ("to", arguments.to.as_deref()), ("after", after)] {
+    for (name, value) in
+        [("from", arguments.from.as_deref()), ("to", arguments.to.as_deref()), ("after", after)]
+    {
         if let Some(value) = value {
             query.append_pair(name, value);
         }
@@ -85,5 +91,13 @@ fn sentence(row: &Value) -> String {
         Some(policy) => format!(" by {policy} {}", of("rule")),
         None => String::new(),
     };
-    format!("{} {} {} -> {} {}{by} ({})", of("at"), of("reason"), of("from"), of("to"), of("operation"), of("id"))
+    format!(
+        "{} {} {} -> {} {}{by} ({})",
+        of("at"),
+        of("reason"),
+        of("from"),
+        of("to"),
+        of("operation"),
+        of("id")
+    )
 }

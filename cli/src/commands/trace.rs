@@ -48,7 +48,10 @@ pub(crate) async fn run(arguments: &Trace) -> anyhow::Result<()> {
     }
     let ordered = tree(spans.into_values().collect());
     if arguments.at.output != Form::Table {
-        return output::list(arguments.at.output, &Value::Array(ordered.into_iter().map(|(_, it)| it).collect()));
+        return output::list(
+            arguments.at.output,
+            &Value::Array(ordered.into_iter().map(|(_, it)| it).collect()),
+        );
     }
     let lines: Vec<String> = ordered.iter().map(|(depth, span)| line(*depth, span)).collect();
     output::one(Form::Table, &Value::Null, &format!("trace {id}\n{}", lines.join("\n")))
@@ -69,7 +72,9 @@ async fn latest(clusters: &[Running], arguments: &Trace) -> anyhow::Result<Strin
     for cluster in clusters {
         for span in cluster.page(&page).await?.as_array().into_iter().flatten() {
             // A request says more than the connection that carried it.
-            let rank = |span: &Value| (span["attributes"]["http.request.method"].is_string(), span["start"].as_u64());
+            let rank = |span: &Value| {
+                (span["attributes"]["http.request.method"].is_string(), span["start"].as_u64())
+            };
             if found.as_ref().is_none_or(|best| rank(span) > rank(best)) {
                 found = Some(span.clone());
             }
@@ -156,7 +161,8 @@ mod tests {
     #[test]
     fn spans_stand_below_what_they_were_for() {
         let span = |trace: &str, id: &str, parent: Option<&str>, links: &[(&str, &str)], start: u64| {
-            let links: Vec<_> = links.iter().map(|(trace, span)| json!({"trace": trace, "span": span})).collect();
+            let links: Vec<_> =
+                links.iter().map(|(trace, span)| json!({"trace": trace, "span": span})).collect();
             json!({"trace": trace, "id": id, "parent": parent, "links": links, "start": start})
         };
         let spans = vec![
@@ -167,8 +173,10 @@ mod tests {
             span("x", "a", None, &[("x", "b")], 5),
             span("x", "b", None, &[("x", "a")], 6),
         ];
-        let ids: Vec<_> =
-            tree(spans).iter().map(|(depth, span)| format!("{depth}{}", span["id"].as_str().unwrap())).collect();
+        let ids: Vec<_> = tree(spans)
+            .iter()
+            .map(|(depth, span)| format!("{depth}{}", span["id"].as_str().unwrap()))
+            .collect();
         assert_eq!(ids, ["0out", "1in", "2request", "3call", "0a", "1b"]);
     }
 }

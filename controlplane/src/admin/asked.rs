@@ -94,7 +94,8 @@ async fn revoke(shown: &Shown, query: &Query) -> Result<Answer, String> {
     let text = query.get("identity").ok_or("say whom: a SPIFFE identity, or NAMESPACE/SERVICE-ACCOUNT")?;
     let identity: Identity = match text.split_once('/') {
         Some((namespace, account)) if !text.starts_with("spiffe://") => {
-            Identity::of_service_account(&shown.trust_domain, namespace, account).map_err(|it| it.to_string())?
+            Identity::of_service_account(&shown.trust_domain, namespace, account)
+                .map_err(|it| it.to_string())?
         }
         _ => text.parse().map_err(|cause: mesh::identity::IdentityError| cause.to_string())?,
     };

@@ -337,6 +337,9 @@ pub(super) fn objects(shown: &Shown) -> Value {
     json!(input.objects.iter().map(row).collect::<Vec<_>>())
 }
 
+/// Kinds of which only name and version are shown.
+const HIDDEN: [Kind; 3] = [Kind::Placement, Kind::Secret, Kind::Issuer];
+
 pub(super) fn resources(shown: &Shown, kind: Option<&str>) -> Value {
     let kinds = Kind::ALL.into_iter().filter(|known| kind.is_none_or(|kind| format!("{known:?}") == kind));
     let rows = kinds.flat_map(|kind| {
@@ -344,8 +347,8 @@ pub(super) fn resources(shown: &Shown, kind: Option<&str>) -> Value {
             Some(json!({
                 "key": key.to_string(),
                 "version": table.version(key),
-                // Placements name the hashes of tokens, which help nobody here.
-                "resource": (kind != Kind::Placement).then_some(resource),
+                // What is secret, and what names hashes of tokens and keys, helps nobody here.
+                "resource": (!HIDDEN.contains(&kind)).then_some(resource),
             }))
         })
     });

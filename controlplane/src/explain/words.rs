@@ -52,7 +52,9 @@ pub(super) fn meaning(reason: Reason) -> &'static str {
         Reason::UserInvalid => "the token or key of the user is not valid here",
         Reason::ExternalDenied => "the external authorizer said no",
         Reason::ExternalFailed => "the external authorizer gave no answer, which refuses",
-        Reason::ToolHeld => "the tool is not the one that was approved, and is held back until somebody approves it",
+        Reason::ToolHeld => {
+            "the tool is not the one that was approved, and is held back until somebody approves it"
+        }
         Reason::NotYours => "the task or context belongs to somebody else",
         Reason::PrivateAddress => "an address that is not public, where only public ones may be",
         Reason::OriginNotAllowed => "the web page's origin is not one that may call",
@@ -82,8 +84,12 @@ pub(super) fn remedy(reason: Reason) -> Option<&'static str> {
         Reason::EgressDenied => "label the namespace strait.dev/egress: allow, or make an AgentBackend",
         Reason::WrongToken => "use http://workload:TOKEN@… with the token of the workload's own file",
         Reason::Misdirected => "open a new connection for that host",
-        Reason::QuotaExceeded => "wait until the limit begins anew, ask for less, or raise the QuotaPolicy that is named",
-        Reason::GuardFailed => "see the waypoint's log: the guard, or the service that it asks, does not work",
+        Reason::QuotaExceeded => {
+            "wait until the limit begins anew, ask for less, or raise the QuotaPolicy that is named"
+        }
+        Reason::GuardFailed => {
+            "see the waypoint's log: the guard, or the service that it asks, does not work"
+        }
         Reason::UserMissing | Reason::UserInvalid => {
             "get a token of the TokenIssuer that the MeshTrafficPolicy names"
         }

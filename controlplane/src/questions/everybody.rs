@@ -43,11 +43,7 @@ impl Row {
 }
 
 /// Every identity that runs here or is exported to here, and `unknown`: who of them may.
-pub(crate) fn who_can(
-    published: &Published,
-    query: &Query,
-    own: &TrustDomain,
-) -> Result<Vec<Row>, String> {
+pub(crate) fn who_can(published: &Published, query: &Query, own: &TrustDomain) -> Result<Vec<Row>, String> {
     let known = published.identities().into_iter().map(Peer::Verified);
     let everybody = known.chain([Peer::Unknown]);
     everybody

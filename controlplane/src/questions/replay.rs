@@ -100,7 +100,8 @@ fn set_of(snapshot: &Snapshot, row: &Row) -> Option<SetName> {
     let name = &*row.destination;
     match &*row.asked.place {
         "service" => {
-            let named = |host: &str| host == name || name.strip_suffix(host).is_some_and(|it| it.ends_with('/'));
+            let named =
+                |host: &str| host == name || name.strip_suffix(host).is_some_and(|it| it.ends_with('/'));
             let mut services = snapshot.services().filter(|service| named(service.key.hostname.as_str()));
             Some(services.find_map(|service| service.ports.get(&row.asked.port))?.set.clone())
         }

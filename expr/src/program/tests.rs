@@ -285,11 +285,19 @@ fn agents_models_and_users_can_be_read() {
     let of_model = Facts { llm: llm(used()), mcp: Fact::NotApplicable, ..facts() };
     let of_user = Facts { user: Some(Arc::new(user)), ..facts() };
     for (facts, text, expected) in [
-        (&of_agent, "a2a.method == 'SendMessage' && a2a.skill == 'search' && a2a.tenant == 'red'", Some(true)),
+        (
+            &of_agent,
+            "a2a.method == 'SendMessage' && a2a.skill == 'search' && a2a.tenant == 'red'",
+            Some(true),
+        ),
         (&of_agent, "llm.model == 'small'", Some(false)),
         (&of_model, "llm.model == 'small' && llm.provider == 'primary'", Some(true)),
         (&of_model, "a2a.method == 'SendMessage'", Some(false)),
-        (&of_user, "user.subject == 'ann' && 'docs' in user.claims.groups && user.claims.level > 2", Some(true)),
+        (
+            &of_user,
+            "user.subject == 'ann' && 'docs' in user.claims.groups && user.claims.level > 2",
+            Some(true),
+        ),
         (&of_user, "'write' in user.scopes", Some(false)),
         // Nobody is no user of some other kind: without one a condition has no value.
         (&of_agent, "user.subject == 'ann'", None),

@@ -116,7 +116,11 @@ fn source(index: usize, source: &CompiledSource, facts: &Facts) -> Stop {
             Some(user) => format!("got {} of {}", user.subject, user.issuer),
             None => "there is no verified user".to_owned(),
         };
-        return stop(held, format!("from[{index}].user"), format!("wanted a user of {}, {found}", term.issuer));
+        return stop(
+            held,
+            format!("from[{index}].user"),
+            format!("wanted a user of {}, {found}", term.issuer),
+        );
     }
     stop(held, format!("from[{index}]"), "nobody is named")
 }
@@ -201,7 +205,8 @@ fn mcp_term(at: &str, term: &CompiledMcp, mcp: &McpFacts) -> Stop {
     let (field, found) = match &mcp.object {
         McpObject::Tool { name, arguments, access } => {
             let tools = term.tools.iter().flatten().enumerate();
-            let stops = tools.map(|(index, it)| tool(&format!("{at}.tools[{index}]"), it, name, arguments, *access));
+            let stops =
+                tools.map(|(index, it)| tool(&format!("{at}.tools[{index}]"), it, name, arguments, *access));
             let none = format!("got the tool {name}, and no tools are named");
             return furthest(stops, &format!("{at}.tools"), &none);
         }

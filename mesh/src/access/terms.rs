@@ -6,12 +6,14 @@
 use std::net::IpAddr;
 
 use crate::{
-    facts::{A2aFacts, Arguments, Fact, Facts, HttpFacts, LlmFacts, McpFacts, McpObject, Model, Peer, Skill, User},
+    facts::{
+        A2aFacts, Arguments, Fact, Facts, HttpFacts, LlmFacts, McpFacts, McpObject, Model, Peer, Skill, User,
+    },
     matching::{Held, Named, Text},
     resource::{ToolAccess, UserTerm},
     snapshot::compile::{
-        CompiledA2a, CompiledHttp, CompiledLlm, CompiledMcp, CompiledOperation, CompiledPrincipals, CompiledRule, CompiledSource,
-        CompiledTool,
+        CompiledA2a, CompiledHttp, CompiledLlm, CompiledMcp, CompiledOperation, CompiledPrincipals,
+        CompiledRule, CompiledSource, CompiledTool,
     },
 };
 
@@ -61,7 +63,9 @@ pub(super) fn when(rule: &CompiledRule, facts: &Facts, polarity: Polarity) -> bo
     let demand = when.demand();
     // The same for the other protocols: a card that is read and filtered, models that are listed or not yet chosen.
     match (facts.a2a.known(), facts.llm.known()) {
-        (Some(a2a), _) if demand.a2a && (*a2a.method == *A2aFacts::CARD || matches!(a2a.skill, Skill::Listed(_))) => {
+        (Some(a2a), _)
+            if demand.a2a && (*a2a.method == *A2aFacts::CARD || matches!(a2a.skill, Skill::Listed(_))) =>
+        {
             return polarity == Polarity::Grant || when.evaluate(facts).unwrap_or(false);
         }
         (_, Some(llm)) if demand.llm && !matches!(llm.model, Model::Used { .. }) => {
@@ -73,10 +77,8 @@ pub(super) fn when(rule: &CompiledRule, facts: &Facts, polarity: Polarity) -> bo
 }
 
 pub(super) fn source(source: &CompiledSource, facts: &Facts, polarity: Polarity) -> bool {
-    let says_something = source.anyone
-        || !source.principals.is_empty()
-        || source.ip_blocks.is_some()
-        || source.user.is_some();
+    let says_something =
+        source.anyone || !source.principals.is_empty() || source.ip_blocks.is_some() || source.user.is_some();
     says_something
         && source.principals.iter().all(|it| principals(it, facts, polarity))
         && ip_blocks(source, facts, polarity)
@@ -105,7 +107,9 @@ fn claim(user: &User, name: &str, wanted: &[std::sync::Arc<str>], polarity: Pola
         _ => None,
     };
     match found {
-        Some(serde_json::Value::Array(items)) => items.iter().any(|item| is(item).unwrap_or(polarity.unknown())),
+        Some(serde_json::Value::Array(items)) => {
+            items.iter().any(|item| is(item).unwrap_or(polarity.unknown()))
+        }
         Some(value) => is(value).unwrap_or(polarity.unknown()),
         None => polarity.unknown(),
     }

@@ -94,9 +94,8 @@ fn terms_of_models() {
         llm: Fact::Known(LlmFacts { operation: "chat".into(), model }),
         ..facts(verified("shop/planner"))
     };
-    let used = |provider: &str, model: &str| {
-        llm(Model::Used { provider: provider.into(), model: model.into() })
-    };
+    let used =
+        |provider: &str, model: &str| llm(Model::Used { provider: provider.into(), model: model.into() });
     let small = LlmTerm { models: Some(vec![TextMatch::Prefix("small-".into())]), ..LlmTerm::default() };
     let small = to(Operation { llm: Some(small), ..Operation::default() });
     let primary = LlmTerm { providers: exact(&["primary"]), ..LlmTerm::default() };
@@ -181,10 +180,8 @@ fn external_authorizers_are_asked_after_everything_else() {
         authorizer: authorizer(Action::ExternalAuth),
         ..policy("p", Action::ExternalAuth, vec![rule("r", anyone())])
     };
-    let closed = snapshot([
-        external.into(),
-        set("set", &[(StageKind::Target, &["p"])], DefaultAccess::None).into(),
-    ]);
+    let closed =
+        snapshot([external.into(), set("set", &[(StageKind::Target, &["p"])], DefaultAccess::None).into()]);
     let judged = judge(&closed, &"set".into(), &facts(verified("shop/planner")));
     assert!(matches!(judged.verdict, Verdict::Refused(_)));
     // At a port that admits only waypoints these ask.
@@ -209,8 +206,7 @@ fn a_set_rules_when_its_guards_and_quotas_are_held() {
         origins: None,
         external: None,
     };
-    let quota =
-        Quota { name: name("QuotaPolicy"), mode: Mode::Enforce, broken: None, limits: Vec::new() };
+    let quota = Quota { name: name("QuotaPolicy"), mode: Mode::Enforce, broken: None, limits: Vec::new() };
     let apply = |from: &Snapshot, resources: Vec<Resource>| {
         let changes: Vec<Change> = resources.into_iter().map(put).collect();
         from.apply(changes, &NoExpressions)

@@ -220,7 +220,11 @@ fn every_kind_has_a_type_and_comes_back() {
             test: ArgumentTest::In(vec![serde_json::json!({"b": 1, "a": [null]})]),
         },
     ];
-    let tools = vec![ToolTerm { names: vec![TextMatch::Exact("t".into())], access: Some(ToolAccess::Read), arguments }];
+    let tools = vec![ToolTerm {
+        names: vec![TextMatch::Exact("t".into())],
+        access: Some(ToolAccess::Read),
+        arguments,
+    }];
     let operation =
         Operation { mcp: Some(McpTerm { tools: Some(tools), ..McpTerm::default() }), ..Operation::default() };
     let all = [
@@ -328,7 +332,10 @@ fn every_kind_has_a_type_and_comes_back() {
         Resource::Catalogue(
             Catalogue {
                 name: object("ToolCatalog"),
-                tools: BTreeMap::from([("t".into(), ApprovedTool { pin: None, access: Some(ToolAccess::Write) })]),
+                tools: BTreeMap::from([(
+                    "t".into(),
+                    ApprovedTool { pin: None, access: Some(ToolAccess::Write) },
+                )]),
                 unlisted: Unlisted::Hold,
             }
             .into(),
@@ -347,11 +354,8 @@ fn every_kind_has_a_type_and_comes_back() {
             .into(),
         ),
         Resource::Secret(
-            Secret {
-                name: object("Secret"),
-                data: BTreeMap::from([("token".into(), Hidden("s".into()))]),
-            }
-            .into(),
+            Secret { name: object("Secret"), data: BTreeMap::from([("token".into(), Hidden("s".into()))]) }
+                .into(),
         ),
         Resource::Listener(
             Listener {

@@ -10,31 +10,44 @@ use mesh::resource::{Key, Kind};
 use super::table::{Edges, Table};
 use crate::Want;
 
+/// What is secret is given to whoever uses it, and to nobody who only asks for a name.
+const NEVER_ASKED_FOR: [Kind; 2] = [Kind::Secret, Kind::Issuer];
+
 /// The scope of one subscriber.
 #[derive(Debug, Default)]
 pub(super) struct Scope {
     roots: BTreeSet<Key>,
     wants: BTreeMap<Want, BTreeSet<Key>>,
-    /// By key in scope, how many roots, wants and keys in scope name it.
+    rooted: Counts,
+    wanted: Counts,
+}
+
+/// What some keys refer to, themselves included.
+#[derive(Debug, Default)]
+struct Counts {
+    /// By key, how many of the first keys, and of the keys here, name it.
     counts: HashMap<Key, u32>,
     /// A key that may be part of a circle lost one of several that named it.
     doubtful: bool,
-    /// Kinds that are never in scope.
-    never: &'static [Kind],
+    /// Kinds that are never here.
+    never: Vec<Kind>,
 }
 
 impl Scope {
     /// A scope in which these kinds never are.
-    pub(super) fn without(never: &'static [Kind]) -> Self {
-        Self { never, ..Self::default() }
+    pub(super) fn without(never: &[Kind]) -> Self {
+        let counts = |never: Vec<Kind>| Counts { never, ..Counts::default() };
+        let rooted = counts(never.to_vec());
+        Self { rooted, wanted: counts([never, &NEVER_ASKED_FOR].concat()), ..Self::default() }
     }
 
     pub(super) fn contains(&self, key: &Key) -> bool {
-        self.counts.contains_key(key)
+        self.rooted.contains(key) || self.wanted.contains(key)
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.counts.keys()
+        let wanted = self.wanted.counts.keys().filter(|key| !self.rooted.contains(key));
+        self.rooted.counts.keys().chain(wanted)
     }
 
     pub(super) fn wants(&self) -> &BTreeMap<Want, BTreeSet<Key>> {
@@ -46,7 +59,7 @@ impl Scope {
         let before = std::mem::replace(&mut self.roots, roots);
         let came: Vec<Key> = self.roots.difference(&before).cloned().collect();
         let went: Vec<Key> = before.difference(&self.roots).cloned().collect();
-        self.exchange(table, came, went, moved);
+        self.rooted.exchange(table, came, went, moved);
     }
 
     /// Says what a want stands for; `None`: it is not wanted any more.
@@ -65,11 +78,28 @@ impl Scope {
         .unwrap_or_default();
         let came: Vec<Key> = after.difference(&before).cloned().collect();
         let went: Vec<Key> = before.difference(&after).cloned().collect();
-        self.exchange(table, came, went, moved);
+        self.wanted.exchange(table, came, went, moved);
     }
 
     /// Follows an edit of the table, which has just been made.
     pub(super) fn follow(&mut self, table: &Table, edges: &Edges, moved: &mut BTreeSet<Key>) {
+        self.rooted.follow(table, edges, moved);
+        self.wanted.follow(table, edges, moved);
+    }
+
+    /// Computes everything anew if counts cannot tell.
+    pub(super) fn settle(&mut self, table: &Table, moved: &mut BTreeSet<Key>) {
+        self.rooted.settle(table, self.roots.iter(), moved);
+        self.wanted.settle(table, self.wants.values().flatten(), moved);
+    }
+}
+
+impl Counts {
+    fn contains(&self, key: &Key) -> bool {
+        self.counts.contains_key(key)
+    }
+
+    fn follow(&mut self, table: &Table, edges: &Edges, moved: &mut BTreeSet<Key>) {
         // Both are decided before either is carried out: what the edit itself brings into scope is entered with
         // the references that it has now, and must not be counted again.
         let mine = |edges: &[(Key, Key)]| -> Vec<Key> {
@@ -79,16 +109,14 @@ impl Scope {
         self.exchange(table, came, went, moved);
     }
 
-    /// Computes everything anew if counts cannot tell.
-    pub(super) fn settle(&mut self, table: &Table, moved: &mut BTreeSet<Key>) {
+    fn settle<'k>(&mut self, table: &Table, first: impl Iterator<Item = &'k Key>, moved: &mut BTreeSet<Key>) {
         if !std::mem::take(&mut self.doubtful) {
             return;
         }
         let before = std::mem::take(&mut self.counts);
-        let named: Vec<Key> = self.roots.iter().chain(self.wants.values().flatten()).cloned().collect();
         let mut ignored = BTreeSet::new();
-        for key in named {
-            self.enter(table, key, &mut ignored);
+        for key in first {
+            self.enter(table, key.clone(), &mut ignored);
         }
         moved.extend(before.keys().filter(|key| !self.contains(key)).cloned());
     }
