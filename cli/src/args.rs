@@ -1,11 +1,13 @@
 //! What can be typed after `strait`.
 
 mod asking;
+mod mcp;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::mcp::{Mcp, Pin, Which};
 use crate::{apps, output::Form};
 pub(crate) use asking::{Act, Audit, Can, Denied, Reach, Revoke, Trace, Try, WhoCan};
 
@@ -43,7 +45,9 @@ pub(crate) enum Verb {
                             --to tools/tools:80 --tool write_file --arg repo=web")]
     Explain(Explain),
     /// May this one call that? Exits with 0 if so, else with 1.
-    #[command(after_help = "Example:\n  strait can shop/planner call shop/tools --tool read_file --arg path=/docs/a")]
+    #[command(
+        after_help = "Example:\n  strait can shop/planner call shop/tools --tool read_file --arg path=/docs/a"
+    )]
     Can(Can),
     /// Who may call it, of all identities that run here.
     #[command(name = "who-can", after_help = "Example:\n  strait who-can call shop/tools --tool write_file")]
@@ -64,8 +68,13 @@ pub(crate) enum Verb {
     #[command(after_help = "Example:\n  strait try -f new.yaml --since 1h")]
     Try(Try),
     /// One call, hop by hop: who, what, how long.
-    #[command(after_help = "Examples:\n  strait trace --tool read_file\n  strait trace 4bf92f3577b34da6a3ce929d0e0e4736")]
+    #[command(
+        after_help = "Examples:\n  strait trace --tool read_file\n  strait trace 4bf92f3577b34da6a3ce929d0e0e4736"
+    )]
     Trace(Trace),
+    /// Approves tools of MCP servers, and shows which changed since.
+    #[command(subcommand)]
+    Mcp(Mcp),
     /// Stops an identity now: its certificates are refused and its connections closed, in every linked cluster.
     #[command(after_help = "Example:\n  strait revoke lab/intern --reason 'left the team'")]
     Revoke(Revoke),
@@ -145,6 +154,9 @@ pub(crate) struct Up {
     /// With --join: the file with the node's join token.
     #[arg(long)]
     pub(crate) token_file: Option<PathBuf>,
+    /// Where spans are exported to: an OTLP collector (gRPC), such as http://127.0.0.1:4317 (default: nowhere).
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub(crate) otlp_endpoint: Option<String>,
 }
 
 /// What a cluster is called. Decided once and kept in the state directory.
@@ -347,6 +359,9 @@ pub(crate) struct Join {
     /// The port to bind for HBONE, where something stands before the port that others dial.
     #[arg(long, default_value_t = 15008)]
     pub(crate) hbone_bind_port: u16,
+    /// Where spans are exported to: an OTLP collector (gRPC), such as http://127.0.0.1:4317 (default: nowhere).
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub(crate) otlp_endpoint: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -47,6 +47,7 @@ async fn perform(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Audit(arguments) => commands::audit::audit(&arguments).await?,
         Verb::Try(arguments) => commands::audit::attempt(&arguments).await?,
         Verb::Trace(arguments) => commands::trace::run(&arguments).await?,
+        Verb::Mcp(arguments) => commands::mcp::run(&arguments).await?,
         Verb::Revoke(arguments) => commands::revoke::run(&arguments).await?,
         Verb::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "strait", &mut std::io::stdout());

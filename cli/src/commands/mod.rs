@@ -7,6 +7,7 @@ pub(crate) mod denied;
 pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod link;
+pub(crate) mod mcp;
 pub(crate) mod proxy;
 pub(crate) mod revoke;
 pub(crate) mod run;
