@@ -119,12 +119,12 @@ fn assemble(config: Config, reporter: &Reporter) -> Result<Shared, RunError> {
     keeper.set_wanted(&BTreeSet::from([identity.clone()]));
     let refusals = Refusals::new(config.node(), SystemTime::now(), REFUSALS_MAX, Some(reporter.clone()));
     let (requests, agents) = (Requests::default(), Agents::default());
+    let tools = mcp::Tools::default();
     let version = env!("CARGO_PKG_VERSION");
     let export = config.otlp.as_ref().map(|otlp| Export::start(otlp, &config.node(), version)).transpose();
     let up = reporter.clone();
     let up: runtime::spans::Upward = Arc::new(move |span| up.span(Arc::clone(span)));
     let spans = Spans::new(config.node(), chance, SystemTime::now, Some(up), export.map_err(RunError::Otlp)?);
-    let tools = mcp::Tools::default();
     let allowances = Allowances::new(Instant::now);
     metrics.register(|registry| {
         decisions.register(registry);
@@ -149,9 +149,9 @@ fn assemble(config: Config, reporter: &Reporter) -> Result<Shared, RunError> {
         records: Records { refusals, decisions, now: SystemTime::now },
         requests,
         agents,
+        tools,
         spans,
         meters: Meters::default(),
-        tools,
         log,
         tunnels: Tunnels::default(),
         certificates: Certificates::default(),
@@ -333,6 +333,7 @@ fn begin(
     );
     let calls = Arc::new(calls.tracing(shared.spans.clone()));
     let upstreams: Arc<dyn Upstreams> = Arc::clone(&calls) as Arc<dyn Upstreams>;
+    let errands = Errands::new(shared.identity.clone(), Arc::clone(&upstreams));
     let waypoint = Arc::new(Waypoint {
         limits: shared.config.limits.clone(),
         room: Room::new(&shared.config.limits),
@@ -344,7 +345,9 @@ fn begin(
         ledger: Arc::new(shared.allowances.clone()),
         register: Arc::new(shared.records.clone()),
         mirrors: Mirrors::new(Arc::clone(&upstreams)),
-        users: users::Users::new(Errands::new(shared.identity.clone(), Arc::clone(&upstreams))),
+        errands: errands.clone(),
+        guards: guards::Guards::default(),
+        users: users::Users::new(errands),
         upstreams,
         dial,
         mcp: mcp::Mcp::new(mcp::Config::default(), Arc::clone(&sealers.mcp), shared.tools.clone()),

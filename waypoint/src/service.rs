@@ -1,5 +1,6 @@
 //! One exchange, from its request to the end of its response.
 
+mod guard;
 mod lead;
 mod spoken;
 mod upgrade;
@@ -12,6 +13,7 @@ use exchange::{
     Body, Closing, Convention, Exchange, Filter, Request, Responder, Response, Step, Trail, answer,
 };
 use filters::{Guests, Plan, Refused, Surroundings};
+use guards::{Guarding, Rules};
 use mesh::{
     Denial, Facts, Reason,
     facts::{Fact, HttpFacts},
@@ -141,12 +143,17 @@ async fn run(
     let on_upgrade = upgrade::taken(&mut exchange.request);
     exchange.request = ended.count_request(std::mem::take(&mut exchange.request), &exchange.closing);
     let spoken = led.spoken();
-    let refusal = user::authenticate(waypoint, &mut exchange).await;
+    let (demands, mut refusal) = user::authenticate(waypoint, &mut exchange).await;
     let mut room = None;
     // Who must first say who he is has nothing held for him.
-    if spoken.is_read() && refusal.is_none() {
-        match gather(waypoint, &mut exchange, spoken, deadline).await {
-            Some(held) => room = held,
+    let rules = guard::rules(waypoint, &exchange);
+    let mut guarding: Option<Box<dyn Filter>> = None;
+    if (spoken.is_read() || !rules.is_empty()) && refusal.is_none() {
+        match gather(waypoint, &mut exchange, spoken, &rules, deadline).await {
+            Some((held, guard)) => {
+                room = held;
+                guarding = guard.map(|guard| Box::new(guard) as Box<dyn Filter>);
+            }
             None => return overloaded(&exchange, ended),
         }
     }
@@ -155,6 +162,12 @@ async fn run(
     {
         led = home;
         ended.led(&exchange);
+        if let Some(denial) = guard::uncovered(&rules, &exchange) {
+            guarding = Some(Box::new(Refused::new("guard", denial)));
+        }
+        if refusal.is_none() {
+            refusal = user::uncovered(waypoint, &demands, &exchange);
+        }
     }
     // Registered before it is judged: a denial that arrives meanwhile finds it.
     let registered = waypoint.connections.register(Running {
@@ -171,7 +184,7 @@ async fn run(
     let guests = Guests {
         quota: Some(Box::new(filters::quota::Quota::default())),
         authenticate: refused.map(|denial| Box::new(Refused::new("authenticate", denial)) as Box<dyn Filter>),
-        ..Guests::default()
+        guard: guarding,
     };
     let chain = Plan::chain(&led.plans(), guests, &surroundings, exchange.trail.clone());
     let idle = led.traffic.idle_timeout.map_or(waypoint.limits.idle_timeout, Duration::from);
@@ -252,8 +265,9 @@ async fn gather(
     waypoint: &Waypoint,
     exchange: &mut Exchange,
     spoken: Spoken,
+    rules: &Rules,
     deadline: Option<tokio::time::Instant>,
-) -> Option<Option<OwnedSemaphorePermit>> {
+) -> Option<(Option<OwnedSemaphorePermit>, Option<Guarding>)> {
     let until = Some(held_until(deadline, waypoint));
     let body = exchange.request.body();
     let room = if body.is_empty() {
@@ -262,9 +276,14 @@ async fn gather(
         let length = http_body::Body::size_hint(body).exact();
         Some(within(until, waypoint.room.reserve(length)).await.flatten()?)
     };
+    let mut guarding = None;
+    if !rules.is_empty() {
+        // What is judged is what is sent: what is masked is masked before anybody reads it.
+        guarding = Some(guard::begin(waypoint, exchange, rules.clone(), until).await);
+    }
     spoken.read(waypoint, exchange, until).await;
     let length = exchange.request.body().held().map_or(waypoint.limits.held_bytes, |body| body.len());
-    Some(room.map(|room| Room::shrunk(room, length)))
+    Some((room.map(|room| Room::shrunk(room, length)), guarding))
 }
 
 /// Answers when there was no room for the body in time.

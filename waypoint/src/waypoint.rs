@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use exchange::{Judge, Known, Ledger, Register, Upstreams};
+use exchange::{Errands, Judge, Known, Ledger, Register, Upstreams};
 use filters::Mirrors;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -108,6 +108,10 @@ pub struct Waypoint {
     pub a2a: a2a::A2a,
     /// Answers for models.
     pub llm: llm::Llm,
+    /// Runs errands of our own.
+    pub errands: Errands,
+    /// Looks at content.
+    pub guards: guards::Guards,
     /// Verifies users.
     pub users: users::Users,
     /// Where everything ends.

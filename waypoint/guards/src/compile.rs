@@ -119,6 +119,11 @@ impl Rules {
         self.guards.is_empty()
     }
 
+    /// True if this guard is among them.
+    pub fn has(&self, name: &ObjectName) -> bool {
+        self.guards.iter().any(|it| it.guard.name == *name)
+    }
+
     /// True if content of this direction is read, and not only measured.
     pub fn reads(&self, direction: Direction) -> bool {
         self.guards.iter().any(|it| it.patterns(direction).next().is_some() || it.asks(direction))

@@ -145,8 +145,8 @@ fn encoded(text: &str) -> Vec<(Range<usize>, String)> {
         while at < bytes.len() && part(bytes[at]) {
             at += 1;
         }
-        let run = &text[start..at];
-        if run.len() >= BASE64_MIN {
+        if at - start >= BASE64_MIN {
+            let run = &text[start..at];
             let engine = if run.contains(['-', '_']) { &URL_SAFE } else { &STANDARD };
             // One character too many is no whole byte.
             let whole = if run.len() % 4 == 1 { &run[..run.len() - 1] } else { run };

@@ -32,10 +32,14 @@ impl Origin {
 /// Reads `host[:port]`, in lower case and without a final dot.
 fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
     let (host, port) = match text.rfind(']') {
-        Some(end) if text.starts_with('[') => (
-            &text[..=end],
-            text[end + 1..].strip_prefix(':').or(if text.len() == end + 1 { None } else { return None }),
-        ),
+        Some(end) if text.starts_with('[') => {
+            let (host, rest) = text.split_at(end + 1);
+            match rest.strip_prefix(':') {
+                Some(port) => (host, Some(port)),
+                None if rest.is_empty() => (host, None),
+                None => return None,
+            }
+        }
         Some(_) => return None,
         None => match text.split_once(':') {
             Some((host, port)) => (host, Some(port)),

@@ -159,7 +159,8 @@ fn groups_from(text: &str, least: usize) -> usize {
         let word = last_word(rest);
         let digits = word.chars().any(|it| it.is_ascii_digit());
         let letters = word.len() <= 4 && word.chars().all(|it| it.is_ascii_alphabetic());
-        let group = word.starts_with('+') || digits || letters;
+        let marks = word.chars().all(|it| "()+-./".contains(it));
+        let group = marks || word.starts_with('+') || digits || letters;
         if word.is_empty() || !group || rest.len() <= least {
             return from;
         }

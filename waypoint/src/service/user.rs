@@ -16,10 +16,13 @@ use crate::waypoint::Waypoint;
 
 /// Verifies the user of an exchange, as everything on its way says, and takes the credential out of the request. The
 /// refusal is given by a filter, after preflights.
-pub(super) async fn authenticate(waypoint: &Waypoint, exchange: &mut Exchange) -> Option<Refusal> {
+pub(super) async fn authenticate(
+    waypoint: &Waypoint,
+    exchange: &mut Exchange,
+) -> (Vec<Authentication>, Option<Refusal>) {
     let demands = demands(&waypoint.worlds.load().snapshot, exchange);
     if demands.is_empty() {
-        return None;
+        return (demands, None);
     }
     let known = Arc::clone(&exchange.known);
     let issuer = move |name: &str| known.issuer(name);
@@ -36,7 +39,17 @@ pub(super) async fn authenticate(waypoint: &Waypoint, exchange: &mut Exchange) -
     };
     facts.user = user;
     exchange.facts = Arc::new(facts);
-    refusal
+    (demands, refusal)
+}
+
+/// The refusal of a request that its body led to another backend, which authenticates users as the first did not.
+pub(super) fn uncovered(
+    waypoint: &Waypoint,
+    asked: &[Authentication],
+    exchange: &Exchange,
+) -> Option<Refusal> {
+    let now = demands(&waypoint.worlds.load().snapshot, exchange);
+    now.iter().find(|demand| !asked.contains(demand)).map(Refusal::unasked)
 }
 
 /// How users are authenticated on the way of an exchange: by what its rule says, and by everything that it was
@@ -57,8 +70,19 @@ fn demands(snapshot: &Snapshot, exchange: &Exchange) -> Vec<Authentication> {
         _ => None,
     });
     let backend = (!matches!(exchange.backend, Backend::Nowhere)).then(|| exchange.backend.target());
-    let mut demands: Vec<Authentication> = exchange.traffic.authentication.iter().cloned().collect();
-    for demand in places.chain(backend).filter_map(|target| port(&target)) {
+    // A rule repeats what its listeners say only where all of them agree.
+    let ways_in = exchange.places.iter().filter_map(|place| match place {
+        Place::Listener { gateway, listener } => {
+            let mut listeners = snapshot.listeners();
+            let found = listeners.find(|it| it.gateway == *gateway && it.name == *listener)?;
+            found.traffic.authentication.clone()
+        }
+        _ => None,
+    });
+    let rule = exchange.traffic.authentication.clone();
+    let ways_in = ways_in.filter(|_| rule.is_none());
+    let mut demands: Vec<Authentication> = rule.iter().cloned().collect();
+    for demand in ways_in.chain(places.chain(backend).filter_map(|target| port(&target))) {
         if !demands.contains(&demand) {
             demands.push(demand);
         }

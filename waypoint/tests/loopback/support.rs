@@ -148,6 +148,7 @@ impl Register for Refused {
 pub(crate) struct Seen {
     pub(crate) caller: mesh::Caller,
     pub(crate) authority: String,
+    pub(crate) trace: Option<String>,
 }
 
 pub(crate) type App = Arc<dyn Fn(http::Request<Incoming>) -> AppFuture + Send + Sync>;
@@ -292,7 +293,7 @@ pub(crate) fn set(name: &str, policies: &[&str], default_access: DefaultAccess) 
         .map(|name| PolicyRef { name: ObjectName::new("AccessPolicy", "shop", name), version: None })
         .collect();
     let stages = vec![Stage { kind: StageKind::Target, policies }];
-    PolicySet { name: name.into(), stages, default_access }
+    PolicySet { name: name.into(), stages, default_access, guards: Vec::new(), quotas: Vec::new() }
 }
 
 pub(crate) fn policy(name: &str, action: Action, from: &str, to: Option<Operation>) -> Policy {
@@ -303,7 +304,7 @@ pub(crate) fn policy(name: &str, action: Action, from: &str, to: Option<Operatio
     };
     let rule = Rule { name: "rule".into(), from: vec![source], to: to.map(|to| vec![to]), when: None };
     let name = ObjectName::new("AccessPolicy", "shop", name);
-    Policy { name, action, mode: Mode::Enforce, broken: None, rules: vec![rule] }
+    Policy { name, action, mode: Mode::Enforce, broken: None, rules: vec![rule], authorizer: None }
 }
 
 impl Mesh {
@@ -373,9 +374,8 @@ impl Mesh {
         }
         change(&mut plan);
 
-        let judge: Arc<dyn Judge> = Arc::new(
-            Court::new(Arc::clone(&worlds), Decisions::new(None)).of_gateway(own.identity.clone()),
-        );
+        let judge: Arc<dyn Judge> =
+            Arc::new(Court::new(Arc::clone(&worlds), Decisions::new(None)).of_gateway(own.identity.clone()));
         let credentials: Arc<dyn Credentials> = Arc::new(Fixed(credential));
         let dial: Arc<dyn Dial> = Arc::new(DialTunnels::new(
             Arc::clone(&own),
@@ -392,12 +392,16 @@ impl Mesh {
             Arc::clone(&dial),
             rand::random::<u64>,
         );
+        let spans =
+            runtime::Spans::new("gateway/shop/waypoint", rand::random::<u64>, SystemTime::now, None, None);
+        let calls = calls.tracing(spans.clone());
         let calls = match plan.resolver.take() {
             Some(resolver) => calls.resolving(resolver),
             None => calls,
         };
         let upstreams: Arc<dyn Upstreams> = Arc::new(calls);
         let refused = Arc::new(Refused::default());
+        let errands = exchange::Errands::new(identity("shop/waypoint"), Arc::clone(&upstreams));
         let waypoint = Arc::new(Waypoint {
             limits: plan.limits.clone(),
             room: Room::new(&plan.limits),
@@ -405,9 +409,13 @@ impl Mesh {
             worlds: Arc::clone(&worlds),
             connections: Connections::default(),
             judge,
+            known: Arc::new(waypoint::known::Told(Arc::clone(&worlds))),
+            ledger: Arc::new(waypoint::ledger::Allowances::new(std::time::Instant::now)),
             register: Arc::clone(&refused) as Arc<dyn Register>,
             mirrors: Mirrors::new(Arc::clone(&upstreams)),
-            users: users::Users::new(exchange::Errands::new(identity("shop/waypoint"), Arc::clone(&upstreams))),
+            errands: errands.clone(),
+            guards: guards::Guards::default(),
+            users: users::Users::new(errands),
             upstreams,
             dial,
             mcp: mcp::Mcp::new(mcp::Config::default(), Arc::new(mcp::Sealer::new(&[7; 32], &[]).unwrap()), mcp::Tools::default()),
@@ -419,6 +427,9 @@ impl Mesh {
             report: Report {
                 log: plan.log.clone(),
                 requests: Requests::default(),
+                agents: waypoint::report::Agents::default(),
+                spans: spans.clone(),
+                meters: runtime::metrics::Meters::default(),
                 decisions: Decisions::new(None),
                 worlds: Arc::clone(&worlds),
                 now: SystemTime::now,
@@ -667,7 +678,8 @@ fn deliver(
         Ok(_) if !*up.borrow() => connect.refuse(hbone::RefusalStatus::Unavailable, None),
         Ok(caller) => {
             let raw = matches!(&connect.authority, hbone::Authority::Address(to) if to.port() == 9090);
-            seen.lock().push(Seen { caller, authority: connect.authority.to_string() });
+            let (authority, trace) = (connect.authority.to_string(), connect.head.trace.clone());
+            seen.lock().push(Seen { caller, authority, trace });
             let Ok(stream) = connect.accept(ResponseHead::default()) else { return };
             if raw {
                 tokio::spawn(echo(stream));

@@ -22,6 +22,11 @@ pub struct Challenge {
 }
 
 impl Refusal {
+    /// Of a request that was led to where this is demanded after its credential was taken.
+    pub fn unasked(demand: &Authentication) -> Self {
+        Self::missing(Challenge::of(demand, &[]))
+    }
+
     pub(crate) fn missing(challenge: Challenge) -> Self {
         let denial = Denial::plain(Reason::UserMissing, "a user's token or key is needed");
         Self { denial, challenge }
