@@ -41,7 +41,13 @@ pub trait Ledger: Send + Sync {
     /// # Errors
     /// `QuotaExceeded`, naming quota and limit (as policy and rule), and in its detail what is left and when it begins
     /// anew.
-    fn reserve(&self, facts: &Facts, quotas: &[Arc<Quota>], ask: &Ask) -> Result<Box<dyn Reservation>, Exceeded>;
+    #[allow(clippy::result_large_err, reason = "a refusal is cold, and carries what decided by value")]
+    fn reserve(
+        &self,
+        facts: &Facts,
+        quotas: &[Arc<Quota>],
+        ask: &Ask,
+    ) -> Result<Box<dyn Reservation>, Exceeded>;
 }
 
 /// A limit that does not let a request in.

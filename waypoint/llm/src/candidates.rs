@@ -82,10 +82,13 @@ fn candidate(provider: &LlmProvider, model: &Arc<str>) -> Option<Candidate> {
     Some(Candidate { provider: provider.clone(), model: Arc::clone(real?) })
 }
 
+/// A backend and a provider of it.
+type Names = (Arc<str>, Arc<str>);
+
 /// Remembers which providers failed.
 #[derive(Debug, Default)]
 pub(crate) struct Avoided {
-    until: Mutex<HashMap<(Arc<str>, Arc<str>), Instant>>,
+    until: Mutex<HashMap<Names, Instant>>,
 }
 
 impl Avoided {

@@ -225,8 +225,7 @@ impl Count {
         if object.contains_key("file_id") || (kind.is_empty() && object.keys().eq(["id"])) {
             return Err(uncountable(format!("{}: something by its id", self.path)));
         }
-        if let Some(audio) = object.get("audio").filter(|it| !it.is_null()) {
-            let _ = audio;
+        if object.get("audio").is_some_and(|audio| !audio.is_null()) {
             return Err(uncountable(format!("{}: sound by its id", self.path)));
         }
         for (field, value) in object {

@@ -12,7 +12,7 @@ use crate::{
     error, json,
     opening::Opened,
     operation::{Dialect, Operation},
-    respond::{Llm, facts, unknown_model},
+    respond::{facts, unknown_model},
     upstream,
 };
 
@@ -27,7 +27,6 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Answers with the list, or with one model of it.
 pub(crate) async fn answer(
-    llm: &Llm,
     exchange: &Exchange,
     upstreams: &dyn Upstreams,
     opened: &Opened,
@@ -67,7 +66,6 @@ pub(crate) async fn answer(
         }
         _ => json!({"id": name, "object": "model", "created": 0, "owned_by": owner}),
     };
-    let _ = llm;
     if let Some(wanted) = wanted {
         return match names.get(&wanted) {
             Some(owner) => error::json_response(StatusCode::OK, &entry(&wanted, owner)),

@@ -94,7 +94,7 @@ impl Llm {
             }
         };
         if opened.operation.lists() {
-            return listing::answer(self, exchange, upstreams, opened, &groups).await;
+            return listing::answer(exchange, upstreams, opened, &groups).await;
         }
         exchange.trail.note("llm.operation", opened.operation.name());
         let name = place(exchange);

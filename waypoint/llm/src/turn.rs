@@ -261,7 +261,7 @@ impl Turner {
         match &mut self.writer {
             Writer::Same(_) => {}
             Writer::Chat(writer) => {
-                out.extend(writer.write(piece).into_iter().map(|data| unnamed(data)));
+                out.extend(writer.write(piece).into_iter().map(unnamed));
             }
             Writer::Messages(writer) => out.extend(writer.write(piece).into_iter().map(named)),
             Writer::Responses(writer) => out.extend(writer.write(piece).into_iter().map(named)),

@@ -1,5 +1,5 @@
 //! Calls of models: pass-through, translation, failover, authorization, keys and lists.
-#![allow(clippy::unwrap_used, clippy::result_large_err, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::result_large_err, clippy::type_complexity, reason = "a test")]
 
 mod support;
 
