@@ -27,6 +27,7 @@ mod learn;
 mod names;
 mod onward;
 mod opening;
+mod post;
 mod raw;
 mod refusal;
 mod repeats;

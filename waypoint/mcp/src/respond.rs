@@ -27,11 +27,12 @@ use crate::{
         sessions::{Sessions, Upstream},
     },
     gate::{self, Counts, Gate},
-    head::SESSION,
+    head::{SESSION, Verb},
     learn, listing,
     message::Message,
     names, onward,
     opening::{self, Opened, Opening},
+    post::{self, Posts},
     refusal,
     rejection::{INVALID_REQUEST, Rejection},
     revision::Era,
@@ -145,6 +146,10 @@ impl Mcp {
             Ok(target) => target,
             Err(reason) => return self.no_answer(exchange, opened, &CallError::Unresolved(reason)),
         };
+        let posted = match self.posted(exchange, opened) {
+            Ok(posted) => posted,
+            Err(rejection) => return refusal::rejected(&Scope::of(exchange), &rejection, None),
+        };
         let session = match self.session(exchange, opened) {
             Ok(session) => session,
             Err(rejection) => return refusal::rejected(&Scope::of(exchange), &rejection, None),
@@ -165,8 +170,11 @@ impl Mcp {
                 return self.no_answer(exchange, opened, &error);
             }
         }
+        if let Some(place) = posted.as_ref().and_then(post::address) {
+            *request.uri_mut() = place;
+        }
         let mut call = exchange.call(target.backend.clone(), request);
-        if let Some(session) = &session {
+        if let Some(session) = posted.as_ref().or(session.as_ref()) {
             call.pin = Some(session.endpoint.clone());
         }
         let reply = match upstreams.call(call).await {
@@ -227,11 +235,15 @@ impl Mcp {
             _ => return Ok(None),
         };
         let session = Session::open(&self.sealer, token).ok_or_else(|| unknown_session(opened))?;
-        let own = session.principal == Scope::of(exchange).principal()
-            && session.target == exchange.backend.target()
-            && session.route == exchange.route.as_ref().map(ToString::to_string)
-            && exchange.pin.as_ref().is_none_or(|pin| *pin == session.endpoint);
-        if own { Ok(Some(session)) } else { Err(unknown_session(opened)) }
+        if is_own(exchange, &session) { Ok(Some(session)) } else { Err(unknown_session(opened)) }
+    }
+
+    /// Where the server of an older transport takes a message, if its address says so.
+    fn posted(&self, exchange: &Exchange, opened: &Opened) -> Result<Option<Session>, Rejection> {
+        let Some(seal) = post::named(exchange.request.uri()) else { return Ok(None) };
+        let session = post::open(&self.sealer, seal).filter(|session| is_own(exchange, session));
+        let good = opened.message.is_some() && opened.era() == Era::Sessions;
+        session.filter(|_| good).map(Some).ok_or_else(|| unknown_session(opened))
     }
 
     /// Passes a server's answer on.
@@ -243,6 +255,16 @@ impl Mcp {
         reply: Reply,
     ) -> Response {
         let Reply { mut response, endpoint } = reply;
+        let posts = (opened.head.verb == Verb::Get).then(|| Posts {
+            sealer: Arc::clone(&self.sealer),
+            of: Session {
+                principal: Scope::of(exchange).principal(),
+                target: exchange.backend.target(),
+                route: exchange.route.as_ref().map(ToString::to_string),
+                endpoint: endpoint.clone(),
+                upstream: String::new(),
+            },
+        });
         if let Err(text) = self.seal(exchange, opened, session, endpoint, response.headers_mut()) {
             return self.bad_answer(exchange, opened, text);
         }
@@ -259,7 +281,7 @@ impl Mcp {
                 self.bad_answer(exchange, opened, "the answer is compressed, which was not asked for")
             }
             Kind::Events => {
-                let stream = Stream::new(Scope::of(exchange), self.gate(exchange), request, lists);
+                let stream = Stream::new(Scope::of(exchange), self.gate(exchange), request, lists, posts);
                 let events = Events::new(self.config.event_bytes_max);
                 let body = std::mem::take(response.body_mut());
                 *response.body_mut() =
@@ -370,6 +392,14 @@ impl Responder for Mcp {
             }
         }
     }
+}
+
+/// A session is of one caller, one target, one route and, where one was addressed, one endpoint.
+fn is_own(exchange: &Exchange, session: &Session) -> bool {
+    session.principal == Scope::of(exchange).principal()
+        && session.target == exchange.backend.target()
+        && session.route == exchange.route.as_ref().map(ToString::to_string)
+        && exchange.pin.as_ref().is_none_or(|pin| *pin == session.endpoint)
 }
 
 fn note(exchange: &Exchange, opened: &Opened) {

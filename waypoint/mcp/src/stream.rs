@@ -13,6 +13,7 @@ use crate::{
     json::{self, Keys},
     listing,
     message::Id,
+    post::{self, Posts},
     rejection::{FORBIDDEN, INTERNAL_ERROR, error_body},
     scope::Scope,
 };
@@ -25,12 +26,20 @@ pub(crate) struct Stream {
     request: Option<Id>,
     // Whether an answer on it may carry a list.
     lists: bool,
+    // Where messages are posted, if the server says so.
+    posts: Option<Posts>,
 }
 
 impl Stream {
     /// The stream that answers a request, or one that stands by itself.
-    pub(crate) fn new(scope: Scope, gate: Gate, request: Option<Id>, lists: bool) -> Self {
-        Self { scope, gate, request, lists }
+    pub(crate) fn new(
+        scope: Scope,
+        gate: Gate,
+        request: Option<Id>,
+        lists: bool,
+        posts: Option<Posts>,
+    ) -> Self {
+        Self { scope, gate, request, lists, posts }
     }
 
     /// The last event of a stream that ends before its time.
@@ -66,6 +75,12 @@ impl Messages for Stream {
         let Some(data) = event.data.as_deref().filter(|data| !data.trim().is_empty()) else {
             return Passage::Pass;
         };
+        if event.name.as_deref() == Some(post::EVENT)
+            && let Some(posts) = &self.posts
+        {
+            let Some(place) = posts.place(data) else { return self.unreadable() };
+            return Passage::Replace(Event { data: Some(place), ..event }.encode());
+        }
         let Ok(message) = json::parse_answer(data.as_bytes(), Keys::Equal) else { return self.unreadable() };
         if self.hides(&message) {
             return Passage::Drop;

@@ -159,3 +159,40 @@ async fn nobody_who_is_granted_nothing_learns_from_a_batch() {
     assert_eq!((answer.status, world.reached()), (StatusCode::FORBIDDEN, 0));
     assert_eq!(world.refusals.0.lock().unwrap()[0].reason, Reason::NoGrant);
 }
+
+#[tokio::test]
+async fn the_transport_of_2024_11_05_posts_to_a_sealed_place() {
+    let mut world = World::new(|parts, _| {
+        let list =
+            json!({"jsonrpc": "2.0", "id": 1, "result": {"tools": [{"name": "search"}, {"name": "write"}]}});
+        let stream =
+            format!("event: endpoint\ndata: /messages/?session_id=0123\n\nevent: message\ndata: {list}\n\n");
+        Ok(match parts.method {
+            http::Method::GET => response("text/event-stream", stream),
+            _ => http::Response::builder().status(202).body(Body::held_bytes("Accepted")).unwrap(),
+        })
+    });
+    world.grants.set(&["search"]);
+    let mut get = saying(None, &json!({}));
+    *get.method_mut() = http::Method::GET;
+    *get.uri_mut() = "http://tools.shop/sse".parse().unwrap();
+    let answer = world.ask(get).await;
+    assert!(!answer.body.contains("0123") && !answer.body.contains("write"), "{}", answer.body);
+    let place = answer.body.lines().find_map(|line| line.strip_prefix("data: /messages/")).unwrap();
+    let post = |place: &str, body: &Value| {
+        let mut request = saying(None, body);
+        *request.uri_mut() = format!("http://tools.shop/messages/{place}").parse().unwrap();
+        request
+    };
+    let call = |name: &str| call(1, name, "docs");
+    assert_eq!(world.ask(post(place, &call("search"))).await.status, StatusCode::ACCEPTED);
+    let (parts, _, pin) = world.server.reached.lock().unwrap().pop().unwrap();
+    assert_eq!((parts.uri.to_string().as_str(), pin.is_some()), ("/messages/?session_id=0123", true));
+    // What is not granted does not reach the server, nor does a changed place or somebody else's.
+    let reached = world.reached();
+    assert_eq!(world.ask(post(place, &call("write"))).await.json()["error"]["code"], -32602);
+    assert_eq!(world.ask(post(&format!("{place}A"), &call("search"))).await.status, StatusCode::NOT_FOUND);
+    world.caller = intern();
+    assert_eq!(world.ask(post(place, &call("search"))).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(world.reached(), reached);
+}
