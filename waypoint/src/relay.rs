@@ -65,6 +65,7 @@ pub async fn serve(
     // Admitted once more, now that a revocation would find it.
     let admitted = entered.came.admit(&waypoint.worlds.load().snapshot).map(drop);
     let judged = places.iter().try_for_each(|place| waypoint.judge.judge(place, &facts, Purpose::Decide));
+    let judged = judged.and_then(|()| readable(waypoint, &places, &facts));
     let reached = match admitted.and(judged) {
         Ok(()) => reach(waypoint, (entered, to), &facts, &trail, &closing).await,
         Err(denial) => Err((RefusalStatus::Denied, denial)),
@@ -84,6 +85,24 @@ pub async fn serve(
             }
         },
     }
+}
+
+/// What reads content, counts requests or asks somebody else cannot do so where bytes are only relayed.
+fn readable(waypoint: &Waypoint, places: &[Place], facts: &Facts) -> Result<(), Denial> {
+    let known = &waypoint.known;
+    if let Some(guard) = known.guards(places).first() {
+        let why = format!("{} reads content, and this port is relayed as bytes", guard.name);
+        return Err(Denial::plain(Reason::GuardFailed, why));
+    }
+    if let Some(quota) = known.quotas(places).first() {
+        let why = format!("{} counts requests, and this port is relayed as bytes", quota.name);
+        return Err(Denial::plain(Reason::QuotaExceeded, why));
+    }
+    if places.iter().any(|place| !waypoint.judge.authorizers(place, facts).is_empty()) {
+        let why = "an external authorizer judges requests, and this port is relayed as bytes";
+        return Err(Denial::plain(Reason::ExternalFailed, why));
+    }
+    Ok(())
 }
 
 async fn carry(

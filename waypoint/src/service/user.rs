@@ -104,7 +104,8 @@ pub(super) fn metadata(waypoint: &Waypoint, http: &HttpFacts) -> Option<Response
     let rules = rules.flat_map(|rule| {
         std::iter::once(&rule.traffic).chain(rule.backends.iter().map(|backend| &backend.traffic))
     });
-    let found = ports.chain(backends).chain(rules).find_map(|traffic| {
+    let listeners = snapshot.listeners().map(|listener| &listener.traffic);
+    let found = ports.chain(backends).chain(rules).chain(listeners).find_map(|traffic| {
         let demand = traffic.authentication.as_ref()?;
         let (host, path) = users::metadata_path(demand.resource.as_deref()?)?;
         (host == *http.host && path == *http.path.trim_end_matches('/')).then(|| demand.clone())
