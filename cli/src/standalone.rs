@@ -150,6 +150,7 @@ async fn join(arguments: &Up, address: SocketAddr, drain: Drain) -> anyhow::Resu
         state: arguments.state.join("proxies").join(name),
         address: Ipv4Addr::LOCALHOST.into(),
         hbone_bind_port: transport::hbone::PORT,
+        otlp_endpoint: arguments.otlp_endpoint.clone(),
     };
     let cluster = arguments.cluster.cluster.clone().unwrap_or_default();
     Ok(ztunnel::run(node(&args::Node { node: name.clone(), cluster, join })?, drain).await?)
@@ -198,6 +199,7 @@ fn options_of(
         state: arguments.state.join("proxies").join(name),
         address,
         hbone_bind_port: transport::hbone::PORT,
+        otlp_endpoint: arguments.otlp_endpoint.clone(),
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     apps,
-    args::{App, ControlPlane, Gateway, Node, Run},
+    args::{App, ControlPlane, Gateway, Join, Node, Run},
     client,
     settings::Settings,
 };
@@ -102,12 +102,18 @@ pub(crate) fn node(arguments: &Node) -> anyhow::Result<ztunnel::Config> {
     client::tell_admin(&join.state, SocketAddr::new(join.address, 15000))?;
     config.state_directory = Some(join.state.clone());
     config.hbone_bind_port = Some(join.hbone_bind_port);
+    config.otlp = otlp(join);
     config.admin = Some(SocketAddr::new(join.address, 15000));
     config.metrics = Some(SocketAddr::new(join.address, 15020));
     config.ready = Some(SocketAddr::new(join.address, 15021));
     config.drain_grace = GRACE;
     config.drain_closing = CLOSING;
     Ok(config)
+}
+
+/// Where spans are exported to. An empty variable is none.
+fn otlp(join: &Join) -> Option<runtime::otlp::Config> {
+    join.otlp_endpoint.as_ref().filter(|endpoint| !endpoint.is_empty()).map(runtime::otlp::Config::new)
 }
 
 /// What a waypoint or gateway is told.
@@ -127,6 +133,7 @@ pub(crate) fn gateway(arguments: &Gateway) -> anyhow::Result<waypoint::Config> {
         join.address,
     );
     config.hbone_bind_port = join.hbone_bind_port;
+    config.otlp = otlp(join);
     client::tell_admin(&join.state, SocketAddr::new(join.address, 15000))?;
     Ok(config)
 }

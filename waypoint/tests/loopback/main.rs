@@ -10,3 +10,4 @@ mod hostile;
 mod relaying;
 mod routing;
 mod support;
+mod tracing;
