@@ -8,6 +8,7 @@
 #![allow(clippy::result_large_err)]
 
 pub mod app;
+pub mod authorizers;
 mod causes;
 pub mod config;
 pub mod connections;
@@ -16,7 +17,7 @@ pub mod entrance;
 pub mod facts;
 pub mod http;
 pub mod judge;
-mod known;
+pub mod known;
 pub mod ledger;
 pub mod listen;
 pub mod own;

@@ -27,6 +27,7 @@ use self::{
     watched::Finish,
 };
 use crate::{
+    authorizers::ExternalAuth,
     connections::{Kind, Running},
     edge::forwarded,
     entrance::{CameBy, Entered, Front},
@@ -184,6 +185,7 @@ async fn run(
     let guests = Guests {
         quota: Some(Box::new(filters::quota::Quota::default())),
         authenticate: refused.map(|denial| Box::new(Refused::new("authenticate", denial)) as Box<dyn Filter>),
+        external: Some(Box::new(ExternalAuth::new(waypoint.errands.clone()))),
         guard: guarding,
     };
     let chain = Plan::chain(&led.plans(), guests, &surroundings, exchange.trail.clone());

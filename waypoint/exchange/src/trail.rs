@@ -6,6 +6,7 @@ use http::StatusCode;
 use mesh::{
     Denial, Identity,
     names::{ServiceKey, WorkloadUid},
+    resource::Authorizer,
 };
 use parking_lot::Mutex;
 use runtime::{TraceContext, spans::Link};
@@ -70,6 +71,8 @@ pub struct Record {
     pub addressed: Option<Place>,
     /// Endpoint ports that were used.
     pub places: Vec<Place>,
+    /// External authorizers that said yes.
+    pub authorized: Vec<Arc<Authorizer>>,
     /// The last upstream.
     pub upstream: Option<Upstream>,
     /// Attempts made upstream.
@@ -130,6 +133,19 @@ impl Trail {
     /// Takes an endpoint port back: the call there came to nothing.
     pub fn unused(&self, place: &Place) {
         self.record.lock().places.retain(|used| used != place);
+    }
+
+    /// An external authorizer said yes.
+    pub fn authorized(&self, authorizer: Arc<Authorizer>) {
+        let mut record = self.record.lock();
+        if record.authorized.len() < PLACES_MAX {
+            record.authorized.push(authorizer);
+        }
+    }
+
+    /// True if this external authorizer said yes.
+    pub fn is_authorized(&self, authorizer: &Authorizer) -> bool {
+        self.record.lock().authorized.iter().any(|one| **one == *authorizer)
     }
 
     /// The caller addressed this.

@@ -22,6 +22,7 @@ enum Kind {
     Cors,
     Authenticate,
     Authorize,
+    External,
     Guard,
     Quota,
     RequestHeaders,
@@ -32,7 +33,7 @@ enum Kind {
 }
 
 /// The order, as a request meets them; a response meets them from the end.
-const ORDER: [Kind; 10] = [
+const ORDER: [Kind; 11] = [
     // Before authorization: browsers send preflights without credentials. And outermost on the way back, so that a
     // refusal too can be read by the script that caused it.
     Kind::Cors,
@@ -40,6 +41,8 @@ const ORDER: [Kind; 10] = [
     Kind::Authenticate,
     // Before anything changes the request: it judges what the caller sent, and nothing is told to who may not ask.
     Kind::Authorize,
+    // Asked only about what everything else grants.
+    Kind::External,
     // What content may pass is told only to who may ask; and it looks at what the caller sent.
     Kind::Guard,
     // What is refused costs no allowance.
@@ -80,6 +83,8 @@ pub struct Surroundings {
 pub struct Guests {
     /// Refuses who must say who he is.
     pub authenticate: Option<Box<dyn Filter>>,
+    /// Asks external authorizers.
+    pub external: Option<Box<dyn Filter>>,
     /// Looks at content.
     pub guard: Option<Box<dyn Filter>>,
     /// Takes from allowances.
@@ -88,7 +93,7 @@ pub struct Guests {
 
 impl std::fmt::Debug for Guests {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let guests = [&self.authenticate, &self.guard, &self.quota];
+        let guests = [&self.authenticate, &self.external, &self.guard, &self.quota];
         out.debug_list().entries(guests.into_iter().flatten().map(|filter| filter.name())).finish()
     }
 }
@@ -126,7 +131,7 @@ impl Plan {
     /// The filters of one exchange: authorization, its guests, what these plans say (of the rule, then of the backend that was
     /// chosen), in the order above.
     pub fn chain(plans: &[&Self], guests: Guests, surroundings: &Surroundings, trail: Trail) -> Chain {
-        let Guests { mut authenticate, mut guard, mut quota } = guests;
+        let Guests { mut authenticate, mut external, mut guard, mut quota } = guests;
         let mut filters: Vec<Box<dyn Filter>> = Vec::with_capacity(4);
         for kind in ORDER {
             match kind {
@@ -136,6 +141,7 @@ impl Plan {
                 }
                 Kind::Authenticate => filters.extend(authenticate.take()),
                 Kind::Authorize => filters.push(Box::new(Authorize)),
+                Kind::External => filters.extend(external.take()),
                 Kind::Guard => filters.extend(guard.take()),
                 Kind::Quota => filters.extend(quota.take()),
                 Kind::RequestHeaders => {

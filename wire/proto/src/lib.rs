@@ -19,6 +19,13 @@ pub mod envoy {
     }
     /// Services.
     pub mod service {
+        /// Authorization.
+        pub mod auth {
+            /// Version 3.
+            pub mod v3 {
+                tonic::include_proto!("envoy.service.auth.v3");
+            }
+        }
         /// Discovery.
         pub mod discovery {
             /// Version 3.
