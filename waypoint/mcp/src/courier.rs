@@ -3,6 +3,8 @@
 //! *Guarantees*: nothing that the caller showed of itself goes along; each server sees the credentials that are its
 //! own. Endpoints that were used are in the trail of the exchange when a message returns, judged there again.
 
+#![allow(clippy::result_large_err, reason = "a call that has no answer is rare, and says all of it")]
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;

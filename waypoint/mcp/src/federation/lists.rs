@@ -3,6 +3,8 @@
 //! The first page holds the first page of every server; where one has more, the cursor says, sealed, where each goes on.
 //! A server that gives no answer is named in `_meta` and costs its own entries.
 
+#![allow(clippy::result_large_err, reason = "a call that has no answer is rare, and says all of it")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
