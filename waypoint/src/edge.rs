@@ -165,6 +165,7 @@ mod tests {
             },
             hostname: host.map(|host| HostPattern(host.into())),
             set: "open".into(),
+            traffic: mesh::resource::Traffic::default(),
         }
     }
 

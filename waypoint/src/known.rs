@@ -13,7 +13,7 @@ use crate::{judge::set_of, world::Worlds};
 
 /// Answers from these worlds.
 #[derive(Debug)]
-pub(crate) struct Told(pub Arc<Worlds>);
+pub struct Told(pub Arc<Worlds>);
 
 impl Known for Told {
     fn guards(&self, places: &[Place]) -> Vec<Arc<Guard>> {

@@ -133,7 +133,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use mesh::{
-        resource::{Hidden, Key, Resource},
+        resource::{Hidden, Key, Kind, Resource},
         snapshot::{Change, NoExpressions},
     };
 
@@ -200,7 +200,7 @@ mod tests {
         let world = set(put(secret("one", &[("tls.crt", &chain), ("tls.key", &key)])));
         assert_eq!(shows(&world), (true, Vec::new()));
         let name = ObjectName::new("Secret", "edge", "one");
-        let world = set(Change::Remove(Key::Secret(name)));
+        let world = set(Change::Remove(Key::new(Kind::Secret, name)));
         assert_eq!(shows(&world).1.len(), 1);
         let text = format!("{certificates:?}");
         assert!(!text.contains("PRIVATE KEY") && !text.contains(&key[40..60]), "{text}");

@@ -250,7 +250,7 @@ async fn an_mcp_port_shows_and_calls_what_was_granted() {
     });
     let mesh = Mesh::serving(&[("web-1", server)], |plan| {
         let names = vec![TextMatch::Exact("search".into())];
-        let tools = Some(vec![ToolTerm { names, arguments: Vec::new() }]);
+        let tools = Some(vec![ToolTerm { names, arguments: Vec::new(), access: None }]);
         let to = Operation { mcp: Some(McpTerm { tools, ..McpTerm::default() }), ..Operation::default() };
         plan.policies.push(policy("grants", Action::Allow, "lab/planner", Some(to)));
         plan.sets.push(set("tools", &["grants"], DefaultAccess::None));

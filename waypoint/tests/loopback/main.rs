@@ -5,9 +5,12 @@
 mod busy;
 mod calling;
 mod changing;
+mod edge;
 mod failing;
 mod hostile;
+mod outside;
 mod relaying;
 mod routing;
 mod support;
 mod tracing;
+mod web;

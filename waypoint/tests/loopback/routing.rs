@@ -232,6 +232,7 @@ async fn a_broken_backend_is_503_and_an_edit_of_the_route_is_in_force_at_once() 
     assert_eq!(client.get("/").await.name(), "web-2");
     let name = ObjectName::new("AgentBackend", "shop", "tools");
     let backend = Backend {
+        catalogue: None,
         name: name.clone(),
         hostnames: Vec::new(),
         kind: BackendKind::Mcp { servers: Vec::new() },

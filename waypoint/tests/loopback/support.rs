@@ -418,7 +418,11 @@ impl Mesh {
             users: users::Users::new(errands),
             upstreams,
             dial,
-            mcp: mcp::Mcp::new(mcp::Config::default(), Arc::new(mcp::Sealer::new(&[7; 32], &[]).unwrap()), mcp::Tools::default()),
+            mcp: mcp::Mcp::new(
+                mcp::Config::default(),
+                Arc::new(mcp::Sealer::new(&[7; 32], &[]).unwrap()),
+                mcp::Tools::default(),
+            ),
             a2a: a2a::A2a::new(a2a::Config::default(), Arc::new(a2a::Sealer::new(&[7; 32], &[]).unwrap())),
             llm: llm::Llm::new(
                 llm::Config::default(),
