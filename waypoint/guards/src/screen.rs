@@ -46,9 +46,7 @@ pub fn screen(rules: &Rules, direction: Direction, content_type: Option<&str>, b
     };
     // A byte order mark is no JSON, and some readers skip it.
     let bare = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let outcome = if is_json(bare) {
-        rules.look_json(bare, direction)
-    } else if lines_of_json(bare) {
+    let outcome = if is_json(bare) || lines_of_json(bare) {
         rules.look_json(bare, direction)
     } else if kind == Kind::Json {
         // What is no JSON to us may be JSON to a reader that takes more.

@@ -42,7 +42,7 @@ const JOINED_MAX: usize = 256;
 const DEPTH_MAX: usize = 32;
 
 /// Records a refusal and says its id.
-pub(crate) type Record = Box<dyn FnMut(&Denial) -> Arc<str> + Send>;
+type Record = Box<dyn FnMut(&Denial) -> Arc<str> + Send>;
 
 /// Looks at one stream of answers.
 pub struct Stream {
@@ -60,7 +60,7 @@ impl Stream {
     pub fn new(
         rules: Rules,
         answers: Option<Value>,
-        record: Box<dyn FnMut(&Denial) -> Arc<str> + Send>,
+        record: Record,
         shadow: Box<dyn FnMut(&Denial) + Send>,
     ) -> Self {
         Self { rules, record, shadow, answers, joined: BTreeMap::new(), count: 0 }
