@@ -7,6 +7,7 @@ mod calling;
 mod changing;
 mod edge;
 mod failing;
+mod guarding;
 mod hostile;
 mod outside;
 mod relaying;
