@@ -37,6 +37,7 @@ use crate::{
     past::PastFile,
     reports::Reports,
     roll::{Members, Roll},
+    root::{self, Rotation},
     scopes::ClusterScopes,
     serve::{self, Services},
     serving::Serving,
@@ -147,6 +148,7 @@ struct Parts {
     bearers: Bearers,
     own: Identity,
     signer: Arc<Signer>,
+    rotation: Rotation,
     keeper: Keeper,
     recording: Recording,
     serving: Serving,
@@ -168,8 +170,9 @@ impl Parts {
             roll: Roll::default(),
             trust_domain: config.trust_domain.clone(),
         };
-        let root = trust::root(&config.state, &config.trust_domain)?;
-        let signer = trust::authority(root, bearers.clone(), bearers.roll.clone(), config.leaf_lifetime);
+        let rotation = Rotation::open(&config.state, &config.trust_domain)?;
+        let signer =
+            trust::authority(rotation.roots(), bearers.clone(), bearers.roll.clone(), config.leaf_lifetime);
         let own = trust::own_identity(&config.trust_domain)?;
         let keeper = trust::keeper(&own, trust::believed(&signer, &config.trust_domain, &BTreeMap::new()));
         let (renewing, issuer, watch) = (keeper.clone(), InProcess(Arc::clone(&signer)), drain.clone());
@@ -178,9 +181,13 @@ impl Parts {
         credential.context("the control plane's own certificate was not signed in time")??;
         let serving = Serving::default();
         let epoch: String = trust::random::<8>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let publisher = Publisher::new(epoch, Arc::new(ClusterScopes), Arc::new(serving.clone()));
+        let (told, roll) = (publisher.clone(), bearers.roll.clone());
+        let applied = Arc::new(move |of: &mesh::TrustDomain| root::applied(&told, &roll, of));
         Ok(Self {
-            links: Links::new(&config.state, own.clone(), keeper.clone())?,
-            publisher: Publisher::new(epoch, Arc::new(ClusterScopes), Arc::new(serving.clone())),
+            links: Links::new(&config.state, own.clone(), keeper.clone(), applied)?,
+            publisher,
+            rotation,
             recording: Recording::new(Arc::clone(&signer)),
             exports: Exports::new(),
             readers: Readers::default(),
@@ -217,6 +224,8 @@ impl Parts {
             tokens: self.bearers.tokens.clone(),
             roll: self.bearers.roll.clone(),
             signer: Arc::clone(&self.signer),
+            rotation: self.rotation.clone(),
+            own: self.own.clone(),
             keeper: self.keeper.clone(),
             publisher: self.publisher.clone(),
             exports: self.exports.clone(),
@@ -243,10 +252,13 @@ impl Parts {
             .add_service(self.recording.service())
             .add_service(ReportsService::server(authenticate, Arc::new(self.reports.clone())))
             .add_service(self.exports.service(Arc::new(self.readers.clone())));
-        let signer = Arc::clone(&self.signer);
+        let (signer, links) = (Arc::clone(&self.signer), self.links.clone());
         let services = Services {
             grpc,
-            bundle: Arc::new(move || trust::published_bundle(&signer).encode().ok().map(Bytes::from)),
+            bundle: Arc::new(move |peer, query| {
+                links.told(peer, query);
+                trust::published_bundle(&signer).encode().ok().map(Bytes::from)
+            }),
         };
         let tls = server_tls(&self.keeper, &self.own)?;
         tokio::spawn(renew_tls(Arc::clone(&tls), self.keeper.clone(), self.own.clone()));

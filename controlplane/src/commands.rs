@@ -9,6 +9,7 @@ use translate::Since;
 
 use crate::{
     questions::Published,
+    root::{Asked, Status},
     watch::{Compiler, documents},
 };
 
@@ -21,6 +22,8 @@ pub(crate) enum Command {
     Draft(Vec<Admitted>, oneshot::Sender<Published>),
     /// An identity must stop now.
     Revoke(Identity, Since, oneshot::Sender<()>),
+    /// The root rotates, or how far is it?
+    Root(Asked, oneshot::Sender<Result<Status, String>>),
 }
 
 /// Gives commands. Clones are the same.
@@ -48,6 +51,14 @@ impl Commands {
     /// A text for people.
     pub(crate) async fn revoke(&self, identity: Identity, since: Since) -> Result<(), String> {
         self.give(|reply| Command::Revoke(identity, since, reply)).await
+    }
+
+    /// Asks how far the root's rotation is, or takes a step of it. When this returns, the step is remembered and told.
+    ///
+    /// # Errors
+    /// A text for people: who is not ready for the step.
+    pub(crate) async fn root(&self, asked: Asked) -> Result<Status, String> {
+        self.give(|reply| Command::Root(asked, reply)).await?
     }
 
     async fn give<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, String> {

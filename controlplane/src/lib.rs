@@ -17,6 +17,7 @@ mod past;
 mod questions;
 mod reports;
 mod roll;
+mod root;
 mod scopes;
 mod serve;
 mod serving;

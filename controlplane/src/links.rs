@@ -23,7 +23,7 @@ use mesh::{Identity, TrustDomain};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use translate::{Edit, ExportedName, ExportedPort, ExportedService, Since};
-use wire::export::Exported;
+use wire::export::{Exported, Peer};
 
 use follow::Link;
 use kept::Kept;
@@ -38,7 +38,13 @@ pub(crate) struct Links {
     keeper: Keeper,
     shared: Arc<Shared>,
     tasks: Arc<Mutex<BTreeMap<String, Task>>>,
+    applied: Applied,
+    /// By link: the sequence of our bundle that all proxies of the other cluster hold, as it told.
+    acknowledged: Arc<Mutex<BTreeMap<String, u64>>>,
 }
+
+/// The sequence of a trust domain's bundle that all our proxies hold.
+pub(crate) type Applied = Arc<dyn Fn(&TrustDomain) -> Option<u64> + Send + Sync>;
 
 struct Task {
     plan: Plan,
@@ -52,10 +58,37 @@ impl Drop for Task {
 }
 
 impl Links {
-    pub(crate) fn new(state: &Path, own: Identity, keeper: Keeper) -> std::io::Result<Self> {
+    pub(crate) fn new(
+        state: &Path,
+        own: Identity,
+        keeper: Keeper,
+        applied: Applied,
+    ) -> std::io::Result<Self> {
         let directory = state.join("links");
         runtime::sealed::private_directory(&directory).map_err(std::io::Error::other)?;
-        Ok(Self { directory, own, keeper, shared: Arc::default(), tasks: Arc::default() })
+        let (tasks, acknowledged) = (Arc::default(), Arc::default());
+        Ok(Self { directory, own, keeper, shared: Arc::default(), tasks, applied, acknowledged })
+    }
+
+    /// A peer asked for our bundle; as the control plane of a link it may tell which one its proxies hold.
+    pub(crate) fn told(&self, peer: &Peer, query: &str) {
+        let Some(identity) = &peer.0 else { return };
+        let applied = query.split('&').find_map(|pair| pair.strip_prefix(bundle::APPLIED)?.parse().ok());
+        let Some(applied) = applied else { return };
+        let tasks = self.tasks.lock();
+        for (name, _) in tasks.iter().filter(|(_, task)| task.plan.identity == *identity) {
+            self.acknowledged.lock().insert(name.clone(), applied);
+        }
+    }
+
+    /// The links that are followed, their trust domains, and the sequence of our bundle that they told last.
+    pub(crate) fn peers(&self) -> Vec<(String, TrustDomain, Option<u64>)> {
+        let tasks = self.tasks.lock();
+        let acknowledged = self.acknowledged.lock();
+        let peer = |(name, task): (&String, &Task)| {
+            (name.clone(), task.plan.trust_domain.clone(), acknowledged.get(name).copied())
+        };
+        tasks.iter().map(peer).collect()
     }
 
     /// Follows exactly these links from now on. What a new one told last, in an earlier run, is there at once.
@@ -64,6 +97,7 @@ impl Links {
         let mut rows = self.shared.rows.lock();
         tasks.retain(|name, _| links.contains_key(name));
         rows.retain(|name, _| links.contains_key(name));
+        self.acknowledged.lock().retain(|name, _| links.contains_key(name));
         for (name, spec) in links {
             let plan = match Plan::of(spec) {
                 Ok(plan) => plan,
@@ -92,6 +126,7 @@ impl Links {
                 plan: plan.clone(),
                 own: self.own.clone(),
                 keeper: self.keeper.clone(),
+                applied: Arc::clone(&self.applied),
                 shared: Arc::clone(&self.shared),
                 kept: Arc::new(Mutex::new(kept)),
             };

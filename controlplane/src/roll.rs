@@ -10,6 +10,7 @@ use std::{
 use arc_swap::ArcSwap;
 use mesh::{Identity, names::NodeName, resource::Workload};
 use tokio::sync::watch;
+use wire::Caller;
 
 /// Who exists now. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -89,6 +90,17 @@ impl Roll {
     /// Which programs the cluster needs, now and after each change.
     pub(crate) fn follow(&self) -> watch::Receiver<Members> {
         self.members.subscribe()
+    }
+
+    /// Who must be connected, and holds certificates of which identities.
+    pub(crate) fn holders(&self) -> Vec<(Caller, BTreeSet<Identity>)> {
+        let now = self.now.load();
+        let nodes =
+            now.nodes.iter().map(|(name, placed)| (Caller::Node { name: name.clone() }, placed.clone()));
+        let gateway = |identity: &Identity| {
+            (Caller::Gateway { identity: identity.clone() }, BTreeSet::from([identity.clone()]))
+        };
+        nodes.chain(now.gateways.iter().map(gateway)).collect()
     }
 
     /// True if there is a gateway with this identity.

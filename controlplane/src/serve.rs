@@ -50,8 +50,8 @@ const BUNDLE_PATH: &str = "/bundle";
 #[derive(Clone)]
 pub(crate) struct Services {
     pub(crate) grpc: Routes,
-    /// The bundle as JSON.
-    pub(crate) bundle: Arc<dyn Fn() -> Option<Bytes> + Send + Sync>,
+    /// The bundle as JSON, for who asks and what its query tells.
+    pub(crate) bundle: Arc<dyn Fn(&Peer, &str) -> Option<Bytes> + Send + Sync>,
 }
 
 /// Serves until the drain closes. `tls` is asked at each connection, so that what was renewed is used.
@@ -134,10 +134,12 @@ async fn connection(stream: TlsStream, services: Services, mut drain: DrainWatch
 
 async fn answer(mut services: Services, peer: Peer, request: Request<Incoming>) -> Response<Body> {
     if request.uri().path() == BUNDLE_PATH {
-        return match (request.method() == Method::GET, (services.bundle)()) {
-            (false, _) => plain(StatusCode::METHOD_NOT_ALLOWED, "GET alone\n"),
-            (true, None) => plain(StatusCode::SERVICE_UNAVAILABLE, "there is no bundle now\n"),
-            (true, Some(bundle)) => {
+        if request.method() != Method::GET {
+            return plain(StatusCode::METHOD_NOT_ALLOWED, "GET alone\n");
+        }
+        return match (services.bundle)(&peer, request.uri().query().unwrap_or_default()) {
+            None => plain(StatusCode::SERVICE_UNAVAILABLE, "there is no bundle now\n"),
+            Some(bundle) => {
                 let mut response = Response::new(Body::new(Full::new(bundle)));
                 let json = header::HeaderValue::from_static("application/json");
                 response.headers_mut().insert(header::CONTENT_TYPE, json);

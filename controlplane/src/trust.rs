@@ -2,14 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use authority::{
-    Authority, Root, RootStore, Serial, csr,
-    root::{LIFETIME_DEFAULT, RootError},
+    Authority, csr,
     serve::{Roots, Sources},
 };
 use base64::Engine as _;
@@ -29,12 +27,10 @@ use crate::{roll::Roll, tokens::Bearers};
 /// Our authority.
 pub(crate) type Signer = Authority<Bearers, Roll>;
 
-/// The file with the root's certificate, for those who join.
-const ROOT_PEM: &str = "root.pem";
 /// Most certificates that are remembered as issued.
 const ISSUED_MAX: usize = 10_000;
-/// Grows only when the roots change, which they do by rotation.
-const SEQUENCE: u64 = 1;
+/// How often linked clusters ask for our bundle again: they also tell then which one their proxies hold.
+const REFRESH_HINT: Duration = Duration::from_secs(20);
 
 /// Random bytes, from a source fit for secrets.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
@@ -43,40 +39,28 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// Opens the root of a state directory, or makes it; its certificate is written beside it for those who join.
-pub(crate) fn root(state: &Path, trust_domain: &TrustDomain) -> Result<Root, RootError> {
-    let directory = state.join("root");
-    let store = RootStore::open(&directory)?;
-    let serial = Serial::from_random(random());
-    let root = store.load_or_create(trust_domain, LIFETIME_DEFAULT, SystemTime::now(), serial)?;
-    let file = directory.join(ROOT_PEM);
-    let written = std::fs::read_to_string(&file).is_ok_and(|text| text == root.certificate_pem());
-    if !written && let Err(cause) = std::fs::write(&file, root.certificate_pem()) {
-        return Err(RootError::Content { path: file.display().to_string(), cause: cause.to_string() });
-    }
-    Ok(root)
-}
-
-/// The authority over a root.
-pub(crate) fn authority(root: Root, bearers: Bearers, roll: Roll, lifetime: Duration) -> Arc<Signer> {
+/// The authority over our roots.
+pub(crate) fn authority(roots: Roots, bearers: Bearers, roll: Roll, lifetime: Duration) -> Arc<Signer> {
     let mut config = authority::serve::Config::default();
     config.sign.lifetime_max = lifetime;
     let sources = Sources { now: Arc::new(SystemTime::now), random: Arc::new(random) };
-    Arc::new(Authority::new(config, sources, bearers, roll, Roots::new(root, [])))
+    Arc::new(Authority::new(config, sources, bearers, roll, roots))
 }
 
 /// Our roots, as they are told to proxies.
 pub(crate) fn own_bundle(signer: &Signer) -> translate::Bundle {
     let encode = |root: &Vec<u8>| base64::engine::general_purpose::STANDARD.encode(root).into();
-    translate::Bundle { sequence: SEQUENCE, roots: signer.roots().trusted().iter().map(encode).collect() }
+    let roots = signer.roots();
+    translate::Bundle { sequence: roots.sequence(), roots: roots.trusted().iter().map(encode).collect() }
 }
 
 /// Our roots, as they are told to linked clusters.
 pub(crate) fn published_bundle(signer: &Signer) -> authority::Bundle {
+    let roots = signer.roots();
     authority::Bundle {
-        roots: signer.roots().trusted().to_vec(),
-        sequence: SEQUENCE,
-        refresh_hint: authority::bundle::REFRESH_HINT_DEFAULT,
+        roots: roots.trusted().to_vec(),
+        sequence: roots.sequence(),
+        refresh_hint: REFRESH_HINT,
     }
 }
 
@@ -105,9 +89,8 @@ impl Issuer for InProcess {
         let parsed = csr::parse_pem(request.csr_pem()).map_err(|error| other(&error))?;
         let signed = self.0.issue_own(request.identity(), &parsed.public_key, None);
         let (issued, roots) = signed.map_err(|error| other(&error))?;
-        let mut chain = vec![issued.certificate_pem];
-        chain.extend(roots.trusted().iter().map(|root| authority::root::certificate_pem(root)));
-        Ok(chain)
+        // The roots are one element, the last: what stands before it is sent to peers.
+        Ok(vec![issued.certificate_pem, roots.trusted_pem().to_owned()])
     }
 }
 

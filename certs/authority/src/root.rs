@@ -2,6 +2,7 @@
 //!
 //! *Guarantees*: the key leaves neither this process nor the 0600 file that `store` keeps.
 
+mod held;
 mod store;
 
 use std::{
@@ -17,7 +18,7 @@ use rcgen::{
 use runtime::sealed::SealedError;
 use rustls_pki_types::CertificateDer;
 
-pub use self::store::RootStore;
+pub use self::{held::Held, store::RootStore};
 
 use crate::{
     certificate::{RootFault, check_root, set_validity},

@@ -28,9 +28,10 @@ use tonic::{Request, Response, Status, metadata::MetadataMap};
 use crate::{
     csr::{self, CSR_BYTES_MAX, CsrError, PublicKey},
     entitlement::{self, Bearer, Placement, Refusal},
+    holders::Holders,
     limits::Limits,
     revocation::Revocations,
-    root::{Root, certificate_pem},
+    root::{Held, Root, certificate_pem},
     sign::{self, Issued, Leaf, Serial, SignError},
 };
 
@@ -98,14 +99,16 @@ impl fmt::Debug for Sources {
 /// The root that signs, and all that are to be believed.
 #[derive(Debug)]
 pub struct Roots {
-    signing: Root,
+    signing: Arc<Root>,
     trusted_pem: String,
     trusted: Vec<Vec<u8>>,
+    sequence: u64,
 }
 
 impl Roots {
     /// One root that signs and is believed together with `also_trusted` (DER), as a rotation demands.
-    pub fn new(signing: Root, also_trusted: impl IntoIterator<Item = Vec<u8>>) -> Self {
+    pub fn new(signing: impl Into<Arc<Root>>, also_trusted: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        let signing = signing.into();
         let mut trusted = vec![signing.certificate_der().to_vec()];
         for root in also_trusted {
             if !trusted.contains(&root) {
@@ -113,7 +116,17 @@ impl Roots {
             }
         }
         let trusted_pem = trusted.iter().map(|root| certificate_pem(root)).collect();
-        Self { signing, trusted_pem, trusted }
+        Self { signing, trusted_pem, trusted, sequence: 1 }
+    }
+
+    /// The roots as they are held, in any phase of a rotation.
+    pub fn of(held: &Held) -> Self {
+        Self { sequence: held.sequence(), ..Self::new(held.signing(), held.believed()) }
+    }
+
+    /// The sequence of their bundle: it grows with every change.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
     }
 
     /// The root that signs.
@@ -229,6 +242,7 @@ pub struct Authority<C, P> {
     roots: RwLock<Arc<Roots>>,
     limits: Mutex<Limits>,
     revocations: Mutex<Revocations>,
+    holders: Mutex<Holders>,
     at_once: Semaphore,
     metrics: AuthorityMetrics,
 }
@@ -245,6 +259,7 @@ impl<C: Callers, P: Placement> Authority<C, P> {
             roots: RwLock::new(Arc::new(roots)),
             limits: Mutex::new(Limits::new(config.limits)),
             revocations: Mutex::default(),
+            holders: Mutex::default(),
             at_once: Semaphore::new(config.requests_at_once_max),
             metrics: AuthorityMetrics::default(),
         };
@@ -269,8 +284,20 @@ impl<C: Callers, P: Placement> Authority<C, P> {
 
     /// Signs with other roots from now on. They must be of the same trust domain, else every request is refused.
     pub fn set_roots(&self, roots: Roots) {
+        let mut holders = self.holders.lock();
+        let other = !Arc::ptr_eq(&self.roots().signing, &roots.signing);
         *self.roots.write() = Arc::new(roots);
+        if other {
+            holders.clear();
+        }
+        drop(holders);
         self.show_root_end();
+    }
+
+    /// When who asks as `bearer` was last given a certificate of this identity by the root that signs now, since
+    /// this process began.
+    pub fn given(&self, bearer: &Bearer, identity: &Identity) -> Option<SystemTime> {
+        self.holders.lock().last(bearer, identity)
     }
 
     /// Takes note that the certificates of an identity issued before a time were revoked, so that the next one is not.
@@ -289,11 +316,26 @@ impl<C: Callers, P: Placement> Authority<C, P> {
         key: &PublicKey,
         asked: Option<Duration>,
     ) -> Result<(Issued, Arc<Roots>), SignError> {
+        self.issue(&Bearer::Workload(identity.clone()), identity, key, asked)
+    }
+
+    fn issue(
+        &self,
+        bearer: &Bearer,
+        identity: &Identity,
+        key: &PublicKey,
+        asked: Option<Duration>,
+    ) -> Result<(Issued, Arc<Roots>), SignError> {
         let roots = self.roots();
         let (now, serial) = ((self.sources.now)(), Serial::from_random((self.sources.random)()));
         let earliest = self.revocations.lock().earliest(identity);
         let wanted = Leaf { identity, key, lifetime: asked, earliest };
         let issued = sign::leaf(&self.config.sign, &roots.signing, &wanted, now, serial)?;
+        let mut holders = self.holders.lock();
+        // Another root may have begun to sign meanwhile.
+        if Arc::ptr_eq(&self.roots().signing, &roots.signing) {
+            holders.note(bearer, identity, now);
+        }
         Ok((issued, roots))
     }
 
@@ -318,7 +360,7 @@ impl<C: Callers, P: Placement> Authority<C, P> {
         let csr = csr::parse_pem(&message.csr).map_err(|cause| Unissued::Csr(bearer.clone(), cause))?;
         let requested = requested_identity(message, csr.identity, &bearer)?;
         entitlement::decide(&self.trust_domain, &bearer, &requested, &self.placement)?;
-        let (issued, roots) = self.issue_own(&requested, &csr.public_key, asked)?;
+        let (issued, roots) = self.issue(&bearer, &requested, &csr.public_key, asked)?;
         tracing::info!(%bearer, identity = %requested, serial = issued.serial.text(), "issued a certificate");
         Ok(IstioCertificateResponse { cert_chain: vec![issued.certificate_pem, roots.trusted_pem.clone()] })
     }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use authority::rotation::Direction;
 use bytes::Bytes;
 use http::StatusCode;
 use mesh::Identity;
@@ -13,6 +14,7 @@ use super::Shown;
 use crate::{
     commands, decisions, explain,
     questions::{self, Published, Question},
+    root::Asked,
     status::seconds,
 };
 
@@ -25,7 +27,7 @@ pub(super) fn add(admin: Admin, shown: &Shown) -> Admin {
         let shown = shown.clone();
         move |query: Query| said(answer(&shown, &query))
     };
-    let (tried, revoked) = (shown.clone(), shown.clone());
+    let (tried, revoked, rotated) = (shown.clone(), shown.clone(), shown.clone());
     admin
         .page("/v1/explain", "why: ?id=, or ?from= &to= and what is done, as /v1/can", page(explained))
         .page(
@@ -42,6 +44,10 @@ pub(super) fn add(admin: Admin, shown: &Shown) -> Admin {
         .action("/v1/revoke", "?identity= must stop now; a newer certificate of it is good", move |query| {
             let shown = revoked.clone();
             async move { said(revoke(&shown, &query).await) }
+        })
+        .action("/v1/root", "the root: ?do=status, rotate, advance or back; &without= names a link", move |query| {
+            let shown = rotated.clone();
+            async move { said(root(&shown, &query).await) }
         })
 }
 
@@ -104,4 +110,17 @@ async fn revoke(shown: &Shown, query: &Query) -> Result<Answer, String> {
     shown.commands.revoke(identity.clone(), Since { issued_before, reason }).await?;
     let at = crate::status::time_text(issued_before);
     Ok(Answer::json(&json!({"identity": identity.to_string(), "issued_before": at})))
+}
+
+async fn root(shown: &Shown, query: &Query) -> Result<Answer, String> {
+    let excused =
+        || query.get("without").into_iter().flat_map(|text| text.split(',')).map(str::to_owned).collect();
+    let asked = match query.get("do") {
+        Some("status") => Asked::Status,
+        Some("rotate") => Asked::Rotate,
+        Some("advance") => Asked::Step(Direction::Advance, excused()),
+        Some("back") => Asked::Step(Direction::Back, excused()),
+        _ => return Err("say what to do: status, rotate, advance or back".to_owned()),
+    };
+    Ok(Answer::json(&shown.commands.root(asked).await?))
 }

@@ -25,6 +25,7 @@ use crate::{
     past::PastFile,
     questions::Published,
     roll::{Entries, Roll, is_gateway},
+    root::{Asked, Everybody, Rotation, Status},
     serving::Serving,
     status::Statuses,
     tokens::{Owner, Tokens},
@@ -44,6 +45,9 @@ pub(super) struct World {
     pub(super) tokens: Tokens,
     pub(super) roll: Roll,
     pub(super) signer: Arc<Signer>,
+    pub(super) rotation: Rotation,
+    /// The identity of the control plane itself.
+    pub(super) own: Identity,
     pub(super) keeper: Keeper,
     pub(super) publisher: Publisher,
     pub(super) exports: Exports,
@@ -125,7 +129,33 @@ impl World {
                 self.publish(difference, false);
                 let _ = reply.send(());
             }
+            Command::Root(asked, reply) => {
+                let _ = reply.send(self.rotate(&asked));
+            }
         }
+    }
+
+    /// Takes a step of the root's rotation, and tells everybody whom to believe from now on.
+    fn rotate(&mut self, asked: &Asked) -> Result<Status, String> {
+        let signer = Arc::clone(&self.signer);
+        let (publisher, roll, links, own) =
+            (self.publisher.clone(), self.roll.clone(), self.links.clone(), self.own.clone());
+        let everybody = Everybody {
+            publisher: &publisher,
+            roll: &roll,
+            signer: &signer,
+            links: &links,
+            own: &own,
+            now: SystemTime::now(),
+        };
+        if self.rotation.step(asked, &everybody)? {
+            self.signer.set_roots(self.rotation.roots());
+            // Also makes the keeper ask for a certificate of the root that signs.
+            self.keeper.set_bundles(trust::believed(&self.signer, &self.trust_domain, &self.linked));
+            let difference = self.translator.apply([translate_own(&self.trust_domain, &self.signer)]);
+            self.publish(difference, false);
+        }
+        Ok(self.rotation.status(&everybody))
     }
 
     /// The objects, and the tokens of workloads, nodes and gateways among them.

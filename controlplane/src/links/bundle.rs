@@ -1,6 +1,6 @@
 //! Fetches the bundle of another trust domain over HTTPS.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use authority::{Bundle, bundle::BUNDLE_BYTES_MAX};
 use bytes::Bytes;
@@ -9,7 +9,10 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use mesh::TrustDomain;
-use transport::tls::{Alpn, Connector, ConnectorConfig, ServerTrust};
+use transport::{
+    Credential,
+    tls::{Alpn, Connector, ConnectorConfig, ServerTrust},
+};
 
 /// Time for one fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -17,25 +20,43 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const REFRESH_LEAST: Duration = Duration::from_secs(10);
 /// The latest.
 pub(super) const REFRESH_MOST: Duration = Duration::from_secs(24 * 3600);
+/// In the query: the sequence of the bundle that all proxies of who asks hold.
+pub(super) const APPLIED: &str = "applied=";
 /// The port of a URL that names none.
 const HTTPS: u16 = 443;
+
+/// Who asks, and which bundle all its proxies hold.
+pub(super) struct Teller {
+    pub(super) credential: Arc<Credential>,
+    pub(super) applied: u64,
+}
 
 /// Fetches and reads it.
 pub(super) async fn fetch(
     endpoint: &Uri,
     trust: ServerTrust,
+    teller: Option<Teller>,
     trust_domain: &TrustDomain,
 ) -> Result<Bundle, String> {
-    tokio::time::timeout(FETCH_TIMEOUT, get(endpoint, trust, trust_domain))
+    tokio::time::timeout(FETCH_TIMEOUT, get(endpoint, trust, teller, trust_domain))
         .await
         .unwrap_or_else(|_| Err(format!("no answer within {FETCH_TIMEOUT:?}")))
 }
 
-async fn get(endpoint: &Uri, trust: ServerTrust, trust_domain: &TrustDomain) -> Result<Bundle, String> {
+async fn get(
+    endpoint: &Uri,
+    trust: ServerTrust,
+    teller: Option<Teller>,
+    trust_domain: &TrustDomain,
+) -> Result<Bundle, String> {
+    let path = match &teller {
+        Some(teller) => format!("{}?{APPLIED}{}", endpoint.path(), teller.applied),
+        None => endpoint.path().to_owned(),
+    };
     let text = |error: &dyn std::error::Error| chain(error);
     let connector = Connector::new(ConnectorConfig {
         trust,
-        credential: None,
+        credential: teller.map(|teller| teller.credential),
         alpn: Alpn::Http1,
         timeout: FETCH_TIMEOUT,
     })
@@ -46,7 +67,7 @@ async fn get(endpoint: &Uri, trust: ServerTrust, trust_domain: &TrustDomain) -> 
     let stream = connector.connect(bare, port).await.map_err(|error| text(&error))?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| text(&error))?;
-    let request = Request::get(endpoint.path())
+    let request = Request::get(path)
         .header(header::HOST, format!("{host}:{port}"))
         .body(Empty::<Bytes>::new())
         .map_err(|error| text(&error))?;

@@ -17,7 +17,7 @@ use transport::{
 use wire::export::{Exported, ImportReceiver, Imports, ImportsConfig};
 
 use super::{
-    bundle,
+    Applied, bundle,
     kept::Kept,
     shared::{LinkRow, Plan, Shared},
 };
@@ -35,6 +35,7 @@ pub(super) struct Link {
     pub(super) plan: Plan,
     pub(super) own: Identity,
     pub(super) keeper: Keeper,
+    pub(super) applied: Applied,
     pub(super) shared: Arc<Shared>,
     pub(super) kept: Arc<Mutex<Kept>>,
 }
@@ -66,36 +67,50 @@ impl Link {
         let mut backoff = runtime::Backoff::new(backoff());
         loop {
             let held = bundles.borrow().clone();
-            let wait =
-                match bundle::fetch(&self.plan.endpoint, self.trust(held.as_ref()), &self.plan.trust_domain)
-                    .await
-                {
-                    Ok(bundle) => {
-                        backoff.succeeded();
-                        let wait = bundle.refresh_hint.clamp(bundle::REFRESH_LEAST, bundle::REFRESH_MOST);
-                        self.fetched(&bundle);
-                        if held.as_ref() != Some(&bundle) {
-                            self.shared
-                                .told
-                                .lock()
-                                .bundles
-                                .insert(self.plan.trust_domain.clone(), bundle.clone());
-                            self.kept.lock().set_bundle(&bundle);
-                            self.shared.changed.notify_one();
-                            bundles.send_replace(Some(bundle));
-                        }
-                        wait
+            let wait = match self.fetch(held.as_ref()).await {
+                Ok(bundle) => {
+                    backoff.succeeded();
+                    let wait = bundle.refresh_hint.clamp(bundle::REFRESH_LEAST, bundle::REFRESH_MOST);
+                    self.fetched(&bundle);
+                    if held.as_ref() != Some(&bundle) {
+                        self.shared
+                            .told
+                            .lock()
+                            .bundles
+                            .insert(self.plan.trust_domain.clone(), bundle.clone());
+                        self.kept.lock().set_bundle(&bundle);
+                        self.shared.changed.notify_one();
+                        bundles.send_replace(Some(bundle));
                     }
-                    Err(cause) => {
-                        self.problem(format!(
-                            "the bundle cannot be fetched from {}: {cause}",
-                            self.plan.endpoint
-                        ));
-                        backoff.failed(rand::random())
-                    }
-                };
+                    wait
+                }
+                Err(cause) => {
+                    self.problem(format!(
+                        "the bundle cannot be fetched from {}: {cause}",
+                        self.plan.endpoint
+                    ));
+                    backoff.failed(rand::random())
+                }
+            };
             tokio::time::sleep(wait).await;
         }
+    }
+
+    /// Fetches it, and tells by the way which one our proxies hold: so the other side knows when it may go on with
+    /// a rotation. Where it does not believe us (yet), it is asked by nobody.
+    async fn fetch(&self, held: Option<&authority::Bundle>) -> Result<authority::Bundle, String> {
+        let (endpoint, trust_domain) = (&self.plan.endpoint, &self.plan.trust_domain);
+        let applied = held.and_then(|_| (self.applied)(trust_domain));
+        if let (Some(applied), Ok(credential)) = (applied, self.keeper.current(&self.own)) {
+            let teller = bundle::Teller { credential, applied };
+            match bundle::fetch(endpoint, self.trust(held), Some(teller), trust_domain).await {
+                Ok(bundle) => return Ok(bundle),
+                Err(cause) => {
+                    tracing::debug!(link = self.name, cause, "it does not let us tell what we hold")
+                }
+            }
+        }
+        bundle::fetch(endpoint, self.trust(held), None, trust_domain).await
     }
 
     fn trust(&self, held: Option<&authority::Bundle>) -> ServerTrust {
