@@ -5,8 +5,8 @@
 use std::sync::{Arc, Mutex};
 
 use exchange::{
-    Backend, Body, BodyError, BoxFuture, CallError, Chain, Closing, Convention, End, Exchange, Filter, Judge,
-    Place, Purpose, Register, Request, Response, Step, Trail, answer,
+    Ask, Backend, Body, BodyError, BoxFuture, CallError, Chain, Closing, Convention, End, Exceeded, Exchange,
+    Filter, Judge, Known, Ledger, Place, Purpose, Register, Request, Reservation, Response, Step, Trail, answer,
 };
 use http::{HeaderValue, StatusCode};
 use http_body_util::BodyExt;
@@ -14,7 +14,7 @@ use mesh::{
     Caller, Denial, Facts, Peer, Reason,
     facts::{Demand, Fact},
     names::{ObjectName, ServiceKey},
-    resource::{Protocol, Traffic},
+    resource::{Authorizer, Catalogue, Guard, Issuer, Protocol, Quota, Secret, Traffic},
 };
 
 type Log = Arc<Mutex<Vec<String>>>;
@@ -64,12 +64,47 @@ impl Judge for Refusing {
         if self.0.contains(place) { Err(Denial::plain(Reason::Denied, format!("{place:?}"))) } else { Ok(()) }
     }
 
+    fn authorizers(&self, _: &Place, _: &Facts) -> Vec<Arc<Authorizer>> {
+        Vec::new()
+    }
+
     fn generation(&self) -> u64 {
         0
     }
 
     fn changed(&self, _: u64) -> BoxFuture<'static, ()> {
         Box::pin(std::future::pending())
+    }
+}
+
+/// Knows nothing and has nothing to give.
+struct Nobody;
+
+impl Known for Nobody {
+    fn guards(&self, _: &[Place]) -> Vec<Arc<Guard>> {
+        Vec::new()
+    }
+
+    fn quotas(&self, _: &[Place]) -> Vec<Arc<Quota>> {
+        Vec::new()
+    }
+
+    fn catalogue(&self, _: &ObjectName) -> Option<Arc<Catalogue>> {
+        None
+    }
+
+    fn secret(&self, _: &ObjectName) -> Option<Arc<Secret>> {
+        None
+    }
+
+    fn issuer(&self, _: &str) -> Option<Arc<Issuer>> {
+        None
+    }
+}
+
+impl Ledger for Nobody {
+    fn reserve(&self, _: &Facts, _: &[Arc<Quota>], _: &Ask) -> Result<Box<dyn Reservation>, Exceeded> {
+        unreachable!("no filter here asks for an allowance")
     }
 }
 
@@ -108,6 +143,9 @@ fn exchange(refusing: Vec<Place>) -> Exchange {
         traffic: Traffic::default(),
         places: vec![Place::Agent(ObjectName::new("AgentBackend", "shop", "a"))],
         judge: Arc::new(Refusing(refusing)),
+        known: Arc::new(Nobody),
+        ledger: Arc::new(Nobody),
+        watches: None,
         register: Arc::new(Numbered),
         closing: Closing::default(),
         trail: Trail::default(),
