@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::mcp::{Mcp, Pin, Which};
 use crate::{apps, output::Form};
-pub(crate) use asking::{Act, Audit, Can, Denied, Reach, Revoke, Trace, Try, WhoCan};
+pub(crate) use asking::{Act, Audit, Can, Denied, Reach, Revoke, Root, RootStep, Trace, Try, WhoCan};
 
 /// An ambient mesh and gateway for agents.
 #[derive(Debug, Parser)]
@@ -78,6 +78,13 @@ pub(crate) enum Verb {
     /// Stops an identity now: its certificates are refused and its connections closed, in every linked cluster.
     #[command(after_help = "Example:\n  strait revoke lab/intern --reason 'left the team'")]
     Revoke(Revoke),
+    /// Replaces the cluster's root while everything runs: status, rotate, advance, back.
+    ///
+    /// Three phases, each left by `advance` and each reversible with `back`: distribute (every proxy believes both
+    /// roots), sign (the new one signs), retire (only the new one is believed). A last `advance` destroys the old key.
+    /// None is left before every proxy and link is ready: who is not, is named.
+    #[command(after_help = "Example:\n  strait root rotate\n  strait root status\n  strait root advance")]
+    Root(Root),
     /// Prints the ClusterLink by which a cluster knows another one; each side needs one.
     #[command(after_help = "Example, for services of namespace tools in west, used from east:\n  \
                             strait link --state east --with west --import tools > east-files/west.yaml\n  \

@@ -49,6 +49,7 @@ async fn perform(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Trace(arguments) => commands::trace::run(&arguments).await?,
         Verb::Mcp(arguments) => commands::mcp::run(&arguments).await?,
         Verb::Revoke(arguments) => commands::revoke::run(&arguments).await?,
+        Verb::Root(arguments) => commands::root::run(&arguments).await?,
         Verb::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "strait", &mut std::io::stdout());
         }

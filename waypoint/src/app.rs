@@ -19,7 +19,7 @@ use std::{
 
 use exchange::{Errands, Judge, Upstreams};
 use filters::Mirrors;
-use identity::{CertificateClient, Keeper, TokenFile};
+use identity::{Anchors, CertificateClient, Keeper, TokenFile};
 use mesh::{
     Denial, Reason,
     resource::{Reach, Workload},
@@ -77,9 +77,10 @@ const SESSION_KEY_BYTES: usize = 32;
 /// When it cannot begin: what happens later is logged and tried again.
 pub async fn run(config: Config, drain: Drain) -> Result<(), RunError> {
     let watch = drain.watch();
-    let channel = control::channel(&config)?;
+    let anchors = Anchors::default();
+    let channel = control::channel(&config, anchors.clone())?;
     let reporter = Reporter::new();
-    let shared = Arc::new(assemble(config, &reporter)?);
+    let shared = Arc::new(assemble(config, anchors, &reporter)?);
     let serving = shared.readiness.part("tunnels", "we were not told who we are and where");
     let sealers = sealers(&shared.config)?;
     pages::listen(&shared, &watch)?;
@@ -105,7 +106,7 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), RunError> {
 }
 
 /// Makes the parts, and registers what they count.
-fn assemble(config: Config, reporter: &Reporter) -> Result<Shared, RunError> {
+fn assemble(config: Config, anchors: Anchors, reporter: &Reporter) -> Result<Shared, RunError> {
     let identity = config.identity()?;
     private_directory(&config.state)?;
     let log = AccessLog::start(&config.access_log).map_err(RunError::AccessLog)?;
@@ -143,6 +144,7 @@ fn assemble(config: Config, reporter: &Reporter) -> Result<Shared, RunError> {
         judge,
         allowances,
         keeper,
+        anchors,
         pool: Pool::new(transport::pool::Config::default()),
         readiness: Readiness::new(),
         metrics,

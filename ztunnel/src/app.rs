@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use identity::{CertificateClient, Keeper, Sources, TokenFile, Tokens as _, What};
+use identity::{Anchors, CertificateClient, Keeper, Sources, TokenFile, Tokens as _, What};
 use mesh::{Denial, Reason};
 use runtime::{
     AccessLog, Admin, Drain, DrainWatch, Metrics, Phase, Readiness, Spans, backoff, intervals,
@@ -27,7 +27,7 @@ use wire::{
 use crate::{
     config::Config,
     connections::Connections,
-    control::{self, Told},
+    control,
     node::Node,
     pages,
     receive::Receive,
@@ -82,8 +82,8 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), RunError> {
     let (world, connections) = (World::default(), Connections::new(config.connections_max));
     let pool = Pool::new(config.pool.clone());
     let (swaps, swapped) = watch::channel(0);
-    let told = Told::default();
-    let channel = control::channel(&config.control_plane, told.clone()).map_err(RunError::Channel)?;
+    let anchors = Anchors::default();
+    let channel = control::channel(&config.control_plane, anchors.clone()).map_err(RunError::Channel)?;
     let receive = Receive {
         world: world.clone(),
         keeper: keeper.clone(),
@@ -91,7 +91,7 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), RunError> {
         pool: pool.clone(),
         reporter: reporter.clone(),
         swaps,
-        told,
+        anchors,
     };
     let part = readiness.part("configuration", "it was not asked for yet");
     let (token, bearer) = token(&config);

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use identity::Anchors;
 use mesh::Identity;
-use parking_lot::RwLock;
 use tonic::transport::{Channel, Endpoint};
 use transport::{
     Bundles, Expected,
@@ -18,7 +18,7 @@ pub struct ControlPlane {
     pub address: std::net::SocketAddr,
     /// Who it is.
     pub identity: Identity,
-    /// The roots with which it is believed at first. Those that it tells later, count too.
+    /// The roots with which it is believed at first, until it tells its own.
     pub bundles: Arc<Bundles>,
 }
 
@@ -29,11 +29,8 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// Time that it has for the answer.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Roots that were told since the start.
-pub(crate) type Told = Arc<RwLock<Option<Arc<Bundles>>>>;
-
 /// A channel that connects when it is used, and again when it broke.
-pub(crate) fn channel(to: &ControlPlane, told: Told) -> Result<Channel, tonic::transport::Error> {
+pub(crate) fn channel(to: &ControlPlane, anchors: Anchors) -> Result<Channel, tonic::transport::Error> {
     let endpoint = Endpoint::from_shared(format!("http://{}", to.address))?
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
@@ -41,7 +38,7 @@ pub(crate) fn channel(to: &ControlPlane, told: Told) -> Result<Channel, tonic::t
         .keep_alive_while_idle(true);
     let to = to.clone();
     let connect = tower::service_fn(move |uri| {
-        let connector = connector(&to, told.read().clone());
+        let connector = connector(&to, &anchors);
         async move {
             let mut connector = connector.map_err(std::io::Error::other)?;
             tower::Service::call(&mut connector, uri)
@@ -53,18 +50,11 @@ pub(crate) fn channel(to: &ControlPlane, told: Told) -> Result<Channel, tonic::t
 }
 
 /// Its roots may be rotated while we run, so each connection looks anew.
-fn connector(
-    to: &ControlPlane,
-    told: Option<Arc<Bundles>>,
-) -> Result<Connector, transport::credential::BuildError> {
+fn connector(to: &ControlPlane, anchors: &Anchors) -> Result<Connector, transport::credential::BuildError> {
     let mut bundles = (*to.bundles).clone();
     let domain = to.identity.trust_domain();
-    for root in told.iter().filter_map(|told| told.get(domain)).flatten() {
-        let ours = bundles.entry(domain.clone()).or_default();
-        if !ours.contains(root) {
-            ours.push(root.clone());
-        }
-    }
+    let given = bundles.remove(domain).unwrap_or_default();
+    bundles.insert(domain.clone(), anchors.roots(&given, domain));
     let trust =
         ServerTrust::Identity { expected: Expected::from(to.identity.clone()), bundles: Arc::new(bundles) };
     Connector::new(ConnectorConfig { trust, credential: None, alpn: Alpn::H2, timeout: CONNECT_TIMEOUT })

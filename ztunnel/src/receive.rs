@@ -9,7 +9,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use identity::Keeper;
+use identity::{Anchors, Keeper};
 use mesh::{
     admission,
     resource::{Key, Kind},
@@ -20,10 +20,10 @@ use transport::{Bundles, Credentials as _, Pool};
 use wire::{
     Want,
     report::{Record, Reporter},
-    subscribe::{Batch, Receiver},
+    subscribe::{Batch, Origin, Receiver},
 };
 
-use crate::{connections::Connections, control::Told, peer::tls_peer, world::World};
+use crate::{connections::Connections, peer::tls_peer, world::World};
 
 /// Applies batches to the world of a node.
 pub(crate) struct Receive {
@@ -34,7 +34,7 @@ pub(crate) struct Receive {
     pub(crate) reporter: Reporter,
     pub(crate) swaps: watch::Sender<u64>,
     /// Roots, for the channel to the control plane.
-    pub(crate) told: Told,
+    pub(crate) anchors: Anchors,
 }
 
 impl Receiver for Receive {
@@ -42,9 +42,10 @@ impl Receiver for Receive {
         let versions: Vec<_> = batch.changes.iter().map(told).collect();
         let applied = self.world.load().snapshot.apply(batch.changes, &NoExpressions);
         let (snapshot, touched) = (applied.snapshot, applied.touched);
-        if !touched.trust_domains.is_empty() {
+        let live = batch.origin == Origin::ControlPlane;
+        if !touched.trust_domains.is_empty() || live && !self.anchors.live() {
             let bundles = Arc::new(bundles(&snapshot));
-            *self.told.write() = Some(bundles.clone());
+            self.anchors.tell(bundles.clone(), live);
             self.keeper.set_bundles(bundles);
         }
         if !touched.placements.is_empty() || !touched.workloads.is_empty() {

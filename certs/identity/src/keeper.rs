@@ -216,10 +216,13 @@ impl Keeper {
         self.shared.wake.notify_one();
     }
 
-    /// Sets whom to believe, by trust domain, as subscribed. Every credential is built anew.
+    /// Sets whom to believe, by trust domain, as subscribed. Every credential is built anew; one that is not signed by
+    /// the first root of its trust domain, which is the one that signs, but by another, is soon asked for anew.
     pub fn set_bundles(&self, bundles: Arc<Bundles>) {
-        let changes = self.shared.state.write().set_bundles(bundles);
+        let now = (self.shared.sources.now)();
+        let changes = self.shared.state.write().set_bundles(bundles, now, &*self.shared.sources.chance);
         self.tell(changes);
+        self.shared.wake.notify_one();
     }
 
     /// Asks for a new certificate now, although one is held: the one that is held was revoked.

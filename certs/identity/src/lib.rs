@@ -6,6 +6,7 @@
 //! *Guarantees*: a key is made where it is used and goes nowhere else. The last good certificate serves as long as
 //! it is valid; after its end there is none, with a reason, and whoever holds it is told.
 
+mod anchors;
 mod answer;
 mod fetch;
 mod keeper;
@@ -15,6 +16,7 @@ mod schedule;
 mod store;
 mod token;
 
+pub use anchors::Anchors;
 pub use answer::{ANSWER_BYTES_MAX, AnswerError, CERTIFICATES_MAX};
 pub use fetch::{CertificateClient, FetchError, Issuer};
 pub use keeper::{Change, Changes, Config, IDENTITIES_MAX, Keeper, KeeperMetrics, Sources, What};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::At;
 
@@ -182,6 +182,44 @@ pub(crate) struct Revoke {
     pub(crate) reason: Option<String>,
     #[command(flatten)]
     pub(crate) at: At,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Root {
+    /// What to do.
+    #[arg(value_enum)]
+    pub(crate) step: RootStep,
+    /// With advance and back: a link whose cluster need not have told that it is ready; it may lose us until it
+    /// fetches our bundle.
+    #[arg(long, value_name = "LINK")]
+    pub(crate) without_links: Vec<String>,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// What can be done with a root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RootStep {
+    /// How far is it, and who is not ready for the next step.
+    Status,
+    /// Makes a new root, and has everybody believe both.
+    Rotate,
+    /// Takes the next step.
+    Advance,
+    /// Takes the last step back.
+    Back,
+}
+
+impl RootStep {
+    /// As the control plane calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Rotate => "rotate",
+            Self::Advance => "advance",
+            Self::Back => "back",
+        }
+    }
 }
 
 /// A span as people write it.

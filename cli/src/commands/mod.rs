@@ -10,6 +10,7 @@ pub(crate) mod link;
 pub(crate) mod mcp;
 pub(crate) mod proxy;
 pub(crate) mod revoke;
+pub(crate) mod root;
 pub(crate) mod run;
 pub(crate) mod token;
 pub(crate) mod trace;

@@ -12,7 +12,7 @@ use transport::{Bundles, Credentials as _};
 use wire::{
     Want,
     report::{Record, Reporter},
-    subscribe::{Batch, Receiver},
+    subscribe::{Batch, Origin, Receiver},
 };
 
 use super::shared::Shared;
@@ -42,8 +42,11 @@ impl Receiver for Follower {
             .collect();
         let (rejected, touched) = shared.worlds.apply(batch.changes, &expr::Cel);
         let world = shared.worlds.load();
-        if !touched.trust_domains.is_empty() {
-            shared.keeper.set_bundles(Arc::new(bundles(&world.snapshot)));
+        let live = batch.origin == Origin::ControlPlane;
+        if !touched.trust_domains.is_empty() || live && !shared.anchors.live() {
+            let bundles = Arc::new(bundles(&world.snapshot));
+            shared.anchors.tell(Arc::clone(&bundles), live);
+            shared.keeper.set_bundles(bundles);
         }
         if !touched.identities.is_empty() || !touched.trust_domains.is_empty() {
             // Whom we no longer believe gets no further stream in a tunnel that is open.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use exchange::Judge;
-use identity::Keeper;
+use identity::{Anchors, Keeper};
 use mesh::Identity;
 use runtime::{AccessLog, Metrics, Readiness, Spans, metrics::Meters};
 use transport::{Pool, drain::Tunnels};
@@ -26,6 +26,8 @@ pub(super) struct Shared {
     pub(super) judge: Arc<dyn Judge>,
     pub(super) allowances: Allowances,
     pub(super) keeper: Keeper,
+    /// Under which roots the control plane is believed.
+    pub(super) anchors: Anchors,
     pub(super) pool: Pool,
     pub(super) readiness: Readiness,
     pub(super) metrics: Metrics,

@@ -7,6 +7,7 @@ use std::{
 };
 
 use mesh::{Identity, TrustDomain};
+use runtime::backoff;
 use transport::{Bundles, Credential, CredentialError, CredentialParts, credential::BuildError};
 
 use super::change::{Change, What};
@@ -17,6 +18,9 @@ use crate::{
     schedule::{self, Schedule, Validity},
     store::{Parts, Stored},
 };
+
+/// In which time what the root before signed is asked for anew, once another signs.
+const RENEWAL_SPREAD: Duration = Duration::from_secs(5);
 
 struct Kept {
     parts: Parts,
@@ -117,10 +121,37 @@ impl State {
         Some(Kept { parts, validity, credential: Arc::new(credential.ok()?) })
     }
 
-    pub(super) fn set_bundles(&mut self, bundles: Arc<Bundles>) -> Vec<Change> {
+    pub(super) fn set_bundles(
+        &mut self,
+        bundles: Arc<Bundles>,
+        now: SystemTime,
+        chance: &dyn Fn() -> u64,
+    ) -> Vec<Change> {
         let same = *bundles == *self.believed;
         self.subscribed = Some(Arc::clone(&bundles));
-        if same { Vec::new() } else { self.believe(bundles) }
+        if same {
+            return Vec::new();
+        }
+        self.renew_what_another_root_signed(&bundles, now, chance);
+        self.believe(bundles)
+    }
+
+    /// The first root of a bundle is the one that signs. What another one signed is asked for anew, soon and not all
+    /// at once, so that the other one can retire.
+    fn renew_what_another_root_signed(
+        &mut self,
+        bundles: &Bundles,
+        now: SystemTime,
+        chance: &dyn Fn() -> u64,
+    ) {
+        for (identity, kept) in &self.kept {
+            let roots = bundles.get(identity.trust_domain()).map_or(&[][..], Vec::as_slice);
+            let [signing, others @ ..] = roots else { continue };
+            let by = |roots: &[Vec<u8>]| answer::check(&kept.parts.chain_der, identity, roots, now).is_ok();
+            if !others.is_empty() && by(others) && !by(std::slice::from_ref(signing)) {
+                self.schedule.renew(identity, now + backoff::part(RENEWAL_SPREAD, chance()));
+            }
+        }
     }
 
     fn believe(&mut self, bundles: Arc<Bundles>) -> Vec<Change> {
