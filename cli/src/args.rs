@@ -26,8 +26,8 @@ pub(crate) enum Verb {
     /// Two clusters on this machine, and a walk through what a mesh for agents does.
     ///
     /// Brings up the clusters `east` and `west` on loopback addresses, every program a process of its own, and
-    /// tells a story in ten steps: identities, tools, refusals and their reasons, routes, failover, edits, outages.
-    /// It needs no root and leaves nothing behind.
+    /// tells a story step by step: identities, tools, refusals and their reasons, routes, failover, edits, outages,
+    /// models, audits, traces. It needs no root and leaves nothing behind.
     Demo(Demo),
     /// Runs a cluster for your own processes from a folder of YAML, all in this process.
     ///
@@ -402,6 +402,18 @@ pub(crate) enum App {
         /// `unix:PATH` or `IP:PORT`.
         #[arg(long)]
         listen: apps::ListenAt,
+    },
+    /// A mock of a model server that speaks OpenAI's chat completions.
+    Model {
+        /// `unix:PATH` or `IP:PORT`.
+        #[arg(long)]
+        listen: apps::ListenAt,
+        /// What it calls itself.
+        #[arg(long)]
+        name: String,
+        /// The file with the key that callers must show.
+        #[arg(long)]
+        key_file: PathBuf,
     },
     /// A web application that says its name and who called.
     Web {

@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Mcp { url: String, method: String, params: Value },
     /// Opens an MCP stream under a name and reads it in the background.
     Follow { name: String, url: String, params: Value },
+    /// One HTTP request: its status, headers and body; of a stream of events, the data of each.
+    Send { method: String, url: String, headers: BTreeMap<String, String>, body: Value },
     /// One HTTP request; `count` of them one after the other, with how often each body came.
     Get { url: String, headers: BTreeMap<String, String>, count: u32 },
     /// Opens one connection by CONNECT under a name, and uses it over and over in the background.
@@ -134,6 +136,7 @@ async fn obey(command: Command, proxy: &Proxy, fares: &Fares) -> anyhow::Result<
         Command::Follow { name, url, params } => {
             follow(name, proxy, mcp(&url, "tools/call", params)?, fares).await
         }
+        Command::Send { method, url, headers, body } => send(proxy, &method, &url, &headers, &body).await,
         Command::Get { url, headers, count } => get(proxy, &url, &headers, count).await,
         Command::Hold { name, url } => hold(name, proxy, url.parse()?, fares).await,
         Command::Fares { name } => {
@@ -174,6 +177,40 @@ fn mcp(url: &str, method: &str, mut params: Value) -> anyhow::Result<Request<Ful
 async fn whole(body: hyper::body::Incoming) -> anyhow::Result<Bytes> {
     let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
     Ok(body.map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))?.to_bytes())
+}
+
+async fn send(
+    proxy: &Proxy,
+    method: &str,
+    url: &str,
+    headers: &BTreeMap<String, String>,
+    body: &Value,
+) -> anyhow::Result<Value> {
+    let mut request = Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
+    let response = proxy.send(request.body(Full::from(body))?).await?;
+    let (head, body) = response.into_parts();
+    let headers: BTreeMap<String, String> = head
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .collect();
+    let text = String::from_utf8_lossy(&whole(body).await?).into_owned();
+    let streamed = headers.get("content-type").is_some_and(|kind| kind.starts_with("text/event-stream"));
+    let body = if streamed {
+        text.lines().filter_map(|line| line.strip_prefix("data:")).map(|data| parsed(data.trim())).collect()
+    } else {
+        parsed(text.trim())
+    };
+    Ok(json!({ "status": head.status.as_u16(), "headers": headers, "body": body }))
+}
+
+/// JSON, or else the text.
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
 }
 
 /// Counts the answers by status and body, so that a split can be seen.

@@ -13,10 +13,13 @@ use crate::{
 
 /// How many spans are looked through for the latest call that fits.
 const LOOKED_THROUGH: &str = "200";
+/// How many traces of what carried a call are looked up.
+const CARRIERS_MAX: usize = 16;
 /// What is shown of a span beside its name, in this order.
-const SHOWN: [&str; 12] = [
-    "source.identity",
-    "destination.identity",
+const SHOWN: [&str; 13] = [
+    "strait.source",
+    "strait.destination",
+    "strait.upstream.identity",
     "mcp.method.name",
     "gen_ai.tool.name",
     "gen_ai.request.model",
@@ -37,11 +40,15 @@ pub(crate) async fn run(arguments: &Trace) -> anyhow::Result<()> {
         None => latest(&clusters, arguments).await?,
     };
     let mut spans = BTreeMap::new();
-    for cluster in &clusters {
-        let told = cluster.page(&format!("/v1/spans?trace={id}")).await?;
-        for span in told.as_array().into_iter().flatten() {
-            spans.insert((text(span, "trace"), text(span, "id")), span.clone());
-        }
+    gather(&clusters, &id, &mut spans).await?;
+    // What carried the call has traces of its own, of which a further cluster may know more.
+    let carriers: BTreeSet<String> = spans.keys().map(|(trace, _)| trace.clone()).filter(|it| *it != id).collect();
+    for carrier in carriers.into_iter().take(CARRIERS_MAX) {
+        let mut more = BTreeMap::new();
+        gather(&clusters, &carrier, &mut more).await?;
+        // Other calls that it carried are not this one.
+        more.retain(|(trace, _), _| *trace == carrier);
+        spans.extend(more);
     }
     if spans.is_empty() {
         bail!("no span of trace {id} is kept; name further clusters of the call with --and STATE");
@@ -55,6 +62,21 @@ pub(crate) async fn run(arguments: &Trace) -> anyhow::Result<()> {
     }
     let lines: Vec<String> = ordered.iter().map(|(depth, span)| line(*depth, span)).collect();
     output::one(Form::Table, &Value::Null, &format!("trace {id}\n{}", lines.join("\n")))
+}
+
+/// What the clusters know of a trace.
+async fn gather(
+    clusters: &[Running],
+    trace: &str,
+    spans: &mut BTreeMap<(String, String), Value>,
+) -> anyhow::Result<()> {
+    for cluster in clusters {
+        let told = cluster.page(&format!("/v1/spans?trace={trace}")).await?;
+        for span in told.as_array().into_iter().flatten() {
+            spans.insert((text(span, "trace"), text(span, "id")), span.clone());
+        }
+    }
+    Ok(())
 }
 
 /// The trace of the latest request that fits.

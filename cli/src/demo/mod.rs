@@ -5,10 +5,12 @@
 
 mod agent;
 mod cluster;
+mod command;
 mod connections;
 mod narrate;
 mod process;
 mod relay;
+mod secrets;
 mod stage;
 mod story;
 

@@ -1,6 +1,7 @@
 //! Builds the stage: folders, clusters, link, applications; and takes it down.
 
 use std::{
+    ffi::OsStr,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -12,9 +13,11 @@ use transport::Address;
 use super::{
     agent::Agent,
     cluster::{Cluster, Plan},
+    command,
     narrate::Listener,
     process::Process,
     relay::Relay,
+    secrets::Secrets,
 };
 
 macro_rules! example {
@@ -24,12 +27,20 @@ macro_rules! example {
 }
 
 /// The services that west exports.
-const EXPORTS: usize = 2;
+const EXPORTS: usize = 4;
 
 static EAST: Plan = Plan {
     name: "east",
     number: 10,
-    files: example!("east", "mesh.yaml", "workloads.yaml", "services.yaml", "routes.yaml", "policies.yaml"),
+    files: example!(
+        "east",
+        "mesh.yaml",
+        "workloads.yaml",
+        "services.yaml",
+        "routes.yaml",
+        "policies.yaml",
+        "models.yaml"
+    ),
     nodes: &["east-1", "east-2"],
     gateways: &[("agents", "waypoint"), ("strait-system", "east-west")],
     tunnels: &[[1, 1], [1, 2], [1, 11], [1, 12], [1, 13], [2, 1], [2, 2]],
@@ -41,7 +52,7 @@ static WEST: Plan = Plan {
     files: example!("west", "mesh.yaml", "workloads.yaml", "services.yaml", "policies.yaml"),
     nodes: &["west-1", "west-2"],
     gateways: &[("tools", "waypoint"), ("strait-system", "east-west")],
-    tunnels: &[[1, 1], [1, 13], [2, 1], [2, 2]],
+    tunnels: &[[1, 1], [1, 13], [1, 21], [1, 22], [2, 1], [2, 2]],
 };
 
 /// Everything that runs.
@@ -54,6 +65,8 @@ pub(crate) struct Stage {
     pub(crate) applications: Vec<Process>,
     /// The relay at the delivery socket of the MCP server.
     pub(crate) delivery: Relay,
+    /// What no agent may see.
+    pub(crate) secrets: Secrets,
     /// How long it took until everything was ready.
     pub(crate) up_in: std::time::Duration,
 }
@@ -93,6 +106,8 @@ impl Stage {
         listener.progress("linking east and west");
         join(&east, &west, &["--import", "tools"]).await?;
         join(&west, &east, &["--export", "tools"]).await?;
+        let secrets = Secrets::make();
+        secrets.write(&east.files())?;
         listener.progress("applications");
         let sockets = west.folder.join("tools-app.sock");
         let delivery = Relay::start(
@@ -113,6 +128,15 @@ impl Stage {
                 ["run", "app", "web", "--name", name, "--listen", &format!("unix:{}", socket.display())];
             applications.push(Process::start(&cluster.folder, name, &arguments.map(str::to_owned))?);
         }
+        let key_file = west.folder.join("model.key");
+        fs::write(&key_file, &secrets.model_key)?;
+        for name in ["model-one", "model-two"] {
+            let socket = format!("unix:{}", west.folder.join(format!("{name}.sock")).display());
+            let key_file = key_file.display().to_string();
+            let arguments =
+                ["run", "app", "model", "--name", name, "--listen", &socket, "--key-file", &key_file];
+            applications.push(Process::start(&west.folder, name, &arguments.map(str::to_owned))?);
+        }
         listener.progress("waiting until every program is ready");
         east.ready().await?;
         west.ready().await?;
@@ -120,7 +144,8 @@ impl Stage {
         east.imported(EXPORTS).await?;
         let planner = agent(&east, "planner", 1)?;
         let intern = agent(&east, "intern", 2)?;
-        let stage = Self { east, west, planner, intern, applications, delivery, up_in: start.elapsed() };
+        let stage =
+            Self { east, west, planner, intern, applications, delivery, secrets, up_in: start.elapsed() };
         listener.progress(&format!("up in {:.1} s", stage.up_in.as_secs_f32()));
         Ok(stage)
     }
@@ -191,16 +216,12 @@ fn private(folder: &Path) -> anyhow::Result<()> {
 
 /// Makes `other` known in `cluster`, by the command that a user types.
 async fn join(cluster: &Cluster, other: &Cluster, shared: &[&str]) -> anyhow::Result<()> {
-    let binary = std::env::current_exe().context("cannot find this program's own file")?;
-    let mut command = tokio::process::Command::new(binary);
-    command.arg("link").arg("--state").arg(cluster.state()).arg("--with").arg(other.state()).args(shared);
-    let output = command.output().await.context("cannot start strait link")?;
-    anyhow::ensure!(
-        output.status.success(),
-        "strait link: {}",
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
-    fs::write(cluster.files().join("link.yaml"), output.stdout)?;
+    let (state, with) = (cluster.state(), other.state());
+    let mut arguments =
+        vec!["link".as_ref(), "--state".as_ref(), state.as_os_str(), "--with".as_ref(), with.as_os_str()];
+    arguments.extend(shared.iter().map(OsStr::new));
+    let link = command::strait(&arguments).await?;
+    fs::write(cluster.files().join("link.yaml"), link)?;
     Ok(())
 }
 

@@ -54,6 +54,9 @@ pub(crate) fn changes(now: &Published, then: &Published, decided: &[Row]) -> Vec
             (Known::Granted, Known::Refused(why)) => ("refused", Some(why)),
             (Known::Refused(_), Known::Granted) => ("granted", None),
             (Known::Granted | Known::Refused(_), Known::Depends) => ("depends", None),
+            // What hung on what is not kept: how it was decided is kept.
+            (Known::Depends, Known::Refused(why)) if row.verdict == "granted" => ("refused", Some(why)),
+            (Known::Depends, Known::Granted) if row.verdict == "refused" => ("granted", None),
             _ => continue,
         };
         let key = [&row.source, &row.destination, &row.asked.protocol, &row.asked.method, &row.asked.object];
@@ -98,6 +101,8 @@ fn judged(snapshot: &Snapshot, row: &Row, replayed: &Replayed) -> Known {
 /// The set that protects what was asked for, found by the name under which it was recorded.
 fn set_of(snapshot: &Snapshot, row: &Row) -> Option<SetName> {
     let name = &*row.destination;
+    // Gateways tell the port with the name.
+    let name = name.strip_suffix(&format!(":{}", row.asked.port)).unwrap_or(name);
     match &*row.asked.place {
         "service" => {
             let named =

@@ -174,14 +174,12 @@ impl Decisions {
         counts.count(key);
     }
 
-    /// The counts of minutes that are over, oldest first.
-    pub(super) fn over(&mut self, now: SystemTime) -> Vec<DecisionCount> {
-        let open = self.minutes.split_off(&minute_of(now));
-        let over = std::mem::replace(&mut self.minutes, open);
+    /// What was counted since this was last asked, oldest first. Who keeps counts adds up those of one minute.
+    pub(super) fn taken(&mut self) -> Vec<DecisionCount> {
         let counted = |(minute, counts): (u64, Minute)| {
             counts.sorted().into_iter().map(move |(key, count)| DecisionCount { minute, key, count })
         };
-        over.into_iter().flat_map(counted).collect()
+        std::mem::take(&mut self.minutes).into_iter().flat_map(counted).collect()
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) const BATCH_RECORDS_MAX: usize = 512;
 const BATCHES_OPEN_MAX: usize = 4;
 /// Longest wait for a server to accept a stream.
 const ACCEPT_WAIT_MAX: Duration = Duration::from_secs(10);
-/// How often decisions of minutes that are over are looked for.
+/// How often is told what was decided: so old is the youngest that somebody sees who asks.
 const DECISIONS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Takes records, and never waits. Clones share the buffer.
@@ -91,9 +91,9 @@ impl Reporter {
         self.shared.queue.lock().lost
     }
 
-    fn close_minutes(&self, now: SystemTime) {
-        let over = self.shared.decisions.lock().over(now);
-        over.into_iter().for_each(|count| self.record(Record::Decisions(count)));
+    fn tell_decisions(&self) {
+        let taken = self.shared.decisions.lock().taken();
+        taken.into_iter().for_each(|count| self.record(Record::Decisions(count)));
     }
 
     /// The next batch without its number; `None` if nothing waits.
@@ -195,7 +195,7 @@ impl Upward {
                 },
                 () = shared.wake.notified(), if self.open.len() < BATCHES_OPEN_MAX => {}
                 () = sleep_until(decisions_at) => {
-                    self.reporter.close_minutes((self.config.now)());
+                    self.reporter.tell_decisions();
                     decisions_at = Instant::now() + DECISIONS_INTERVAL;
                 }
             }

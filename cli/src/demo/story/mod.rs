@@ -1,15 +1,18 @@
-//! The story: ten steps in this order, one file each.
+//! The story: its steps in this order, one file each.
 
+mod auditing;
 mod calling;
 mod editing;
 mod failing_over;
 mod identities;
 mod intruding;
 mod listing;
+mod modelling;
 mod outage;
 mod refusing;
 mod routing;
 mod scene;
+mod tracing;
 mod wiretap;
 
 use super::{
@@ -18,12 +21,29 @@ use super::{
 };
 use scene::Scene;
 
+/// The steps, by number and title.
+const STEPS: [(u32, &str); 13] = [
+    (1, "Everybody has an identity of its own cluster, and the clusters know each other's roots"),
+    (2, "planner, in east, lists the tools of an MCP server in west"),
+    (3, "planner calls a tool that it was granted"),
+    (4, "planner calls a tool that it was not granted, and a granted one with a wrong argument"),
+    (5, "intern, who was granted nothing, tries every way in"),
+    (6, "A route splits calls between two versions, and sends a tester to the new one"),
+    (7, "A replica dies, and the other cluster takes over"),
+    (8, "A policy is edited while it is in use"),
+    (9, "A control plane dies, and a node proxy restarts without it"),
+    (10, "What a wiretap between the nodes has heard since the start"),
+    (12, "planner asks a model: which one, with whose key, and how much"),
+    (15, "A policy is tried, then audited, then enforced"),
+    (16, "A call is followed hop by hop through both clusters"),
+];
+
 /// Tells it, and says how many steps did not hold.
 pub(super) async fn tell(stage: &mut Stage, listener: Listener) -> anyhow::Result<u32> {
     let canary = format!("canary-{:032x}", rand::random::<u128>());
     let mut failed = 0;
-    for step in 1..=10 {
-        listener.begin(step, title(step));
+    for (step, title) in STEPS {
+        listener.begin(step, title);
         let scene = match step {
             1 => identities::run(stage).await,
             2 => listing::run(stage).await,
@@ -34,7 +54,10 @@ pub(super) async fn tell(stage: &mut Stage, listener: Listener) -> anyhow::Resul
             7 => failing_over::run(stage).await,
             8 => editing::run(stage).await,
             9 => outage::run(stage).await,
-            _ => wiretap::run(stage, &canary),
+            10 => wiretap::run(stage, &canary),
+            12 => modelling::run(stage).await,
+            15 => auditing::run(stage).await,
+            _ => tracing::run(stage).await,
         };
         let scene =
             scene.unwrap_or_else(|error| Scene::new(false, "it could not be tried", format!("{error:#}")));
@@ -42,19 +65,4 @@ pub(super) async fn tell(stage: &mut Stage, listener: Listener) -> anyhow::Resul
         listener.tell(&Told { step, ok: scene.ok, what: scene.what, why: scene.why });
     }
     Ok(failed)
-}
-
-fn title(step: u32) -> &'static str {
-    match step {
-        1 => "Everybody has an identity of its own cluster, and the clusters know each other's roots",
-        2 => "planner, in east, lists the tools of an MCP server in west",
-        3 => "planner calls a tool that it was granted",
-        4 => "planner calls a tool that it was not granted, and a granted one with a wrong argument",
-        5 => "intern, who was granted nothing, tries every way in",
-        6 => "A route splits calls between two versions, and sends a tester to the new one",
-        7 => "A replica dies, and the other cluster takes over",
-        8 => "A policy is edited while it is in use",
-        9 => "A control plane dies, and a node proxy restarts without it",
-        _ => "What a wiretap between the nodes has heard since the start",
-    }
 }

@@ -47,6 +47,13 @@ pub(super) async fn get(
     agent.tell(&AgentCommand::Get { url: url.to_owned(), headers, count }).await
 }
 
+/// One HTTP request of an agent with a JSON body: its status, headers and body.
+pub(super) async fn post(agent: &Agent, url: &str, body: Value) -> anyhow::Result<Value> {
+    let headers = [("content-type", "application/json")];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    agent.tell(&AgentCommand::Send { method: "POST".to_owned(), url: url.to_owned(), headers, body }).await
+}
+
 /// How a followed stream or held connection fares.
 pub(super) async fn fares(agent: &Agent, name: &str) -> anyhow::Result<Value> {
     agent.tell(&AgentCommand::Fares { name: name.to_owned() }).await

@@ -22,18 +22,21 @@ fn second(second: u64) -> SystemTime {
 fn told(keys: impl IntoIterator<Item = DecisionKey>) -> Vec<DecisionCount> {
     let mut decisions = Decisions::default();
     keys.into_iter().for_each(|key| decisions.count(key, second(0)));
-    decisions.over(second(60))
+    decisions.taken()
 }
 
 #[test]
-fn a_minute_is_told_when_it_is_over() {
+fn what_was_counted_is_told_once_by_the_minute() {
     let mut decisions = Decisions::default();
     decisions.count(key("a"), second(60));
     decisions.count(key("a"), second(119));
     decisions.count(key("a"), second(120));
-    assert_eq!(decisions.over(second(119)), []);
-    assert_eq!(decisions.over(second(120)), [DecisionCount { minute: 60, key: key("a"), count: 2 }]);
-    assert_eq!(decisions.over(second(180)), [DecisionCount { minute: 120, key: key("a"), count: 1 }]);
+    let of = |minute, count| DecisionCount { minute, key: key("a"), count };
+    assert_eq!(decisions.taken(), [of(60, 2), of(120, 1)]);
+    assert_eq!(decisions.taken(), []);
+    // A minute that goes on is told again, with what is new.
+    decisions.count(key("a"), second(121));
+    assert_eq!(decisions.taken(), [of(120, 1)]);
 }
 
 #[test]
@@ -93,5 +96,5 @@ fn a_clock_that_jumps_makes_no_minutes_without_bound() {
         decisions.count(key("a"), second(60 * minute));
     }
     assert_eq!(decisions.minutes.len(), MINUTES_MAX);
-    assert_eq!(decisions.over(second(6000)).iter().map(|it| it.count).sum::<u64>(), 100);
+    assert_eq!(decisions.taken().iter().map(|it| it.count).sum::<u64>(), 100);
 }
