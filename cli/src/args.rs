@@ -415,6 +415,15 @@ pub(crate) enum App {
         #[arg(long)]
         key_file: PathBuf,
     },
+    /// An A2A agent that says which version of itself it is.
+    Researcher {
+        /// `unix:PATH` or `IP:PORT`.
+        #[arg(long)]
+        listen: apps::ListenAt,
+        /// What it calls itself.
+        #[arg(long)]
+        name: String,
+    },
     /// A web application that says its name and who called.
     Web {
         /// `unix:PATH` or `IP:PORT`.

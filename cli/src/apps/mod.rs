@@ -7,11 +7,13 @@ mod agent;
 mod http;
 mod model;
 mod proxied;
+mod researcher;
 mod tools;
 mod web;
 
 pub(crate) use agent::{Command as AgentCommand, Options as AgentOptions, run as agent};
 pub(crate) use http::ListenAt;
 pub(crate) use model::run as model;
+pub(crate) use researcher::run as researcher;
 pub(crate) use tools::run as tools;
 pub(crate) use web::run as web;

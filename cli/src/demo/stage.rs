@@ -39,11 +39,13 @@ static EAST: Plan = Plan {
         "services.yaml",
         "routes.yaml",
         "policies.yaml",
-        "models.yaml"
+        "models.yaml",
+        "researcher.yaml",
+        "researcher-route.yaml"
     ),
     nodes: &["east-1", "east-2"],
     gateways: &[("agents", "waypoint"), ("strait-system", "east-west")],
-    tunnels: &[[1, 1], [1, 2], [1, 11], [1, 12], [1, 13], [2, 1], [2, 2]],
+    tunnels: &[[1, 1], [1, 2], [1, 11], [1, 12], [1, 13], [1, 31], [1, 32], [2, 1], [2, 2]],
 };
 
 static WEST: Plan = Plan {
@@ -127,6 +129,11 @@ impl Stage {
             let arguments =
                 ["run", "app", "web", "--name", name, "--listen", &format!("unix:{}", socket.display())];
             applications.push(Process::start(&cluster.folder, name, &arguments.map(str::to_owned))?);
+        }
+        for name in ["researcher-v1", "researcher-v2"] {
+            let socket = format!("unix:{}", east.folder.join(format!("{name}.sock")).display());
+            let arguments = ["run", "app", "researcher", "--name", name, "--listen", &socket];
+            applications.push(Process::start(&east.folder, name, &arguments.map(str::to_owned))?);
         }
         let key_file = west.folder.join("model.key");
         fs::write(&key_file, &secrets.model_key)?;

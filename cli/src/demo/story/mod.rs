@@ -10,6 +10,7 @@ mod listing;
 mod modelling;
 mod outage;
 mod refusing;
+mod researching;
 mod routing;
 mod scene;
 mod tracing;
@@ -22,7 +23,7 @@ use super::{
 use scene::Scene;
 
 /// The steps, by number and title.
-const STEPS: [(u32, &str); 13] = [
+const STEPS: [(u32, &str); 14] = [
     (1, "Everybody has an identity of its own cluster, and the clusters know each other's roots"),
     (2, "planner, in east, lists the tools of an MCP server in west"),
     (3, "planner calls a tool that it was granted"),
@@ -33,6 +34,7 @@ const STEPS: [(u32, &str); 13] = [
     (8, "A policy is edited while it is in use"),
     (9, "A control plane dies, and a node proxy restarts without it"),
     (10, "What a wiretap between the nodes has heard since the start"),
+    (11, "planner talks to an agent of two versions, while a route moves from one to the other"),
     (12, "planner asks a model: which one, with whose key, and how much"),
     (15, "A policy is tried, then audited, then enforced"),
     (16, "A call is followed hop by hop through both clusters"),
@@ -55,6 +57,7 @@ pub(super) async fn tell(stage: &mut Stage, listener: Listener) -> anyhow::Resul
             8 => editing::run(stage).await,
             9 => outage::run(stage).await,
             10 => wiretap::run(stage, &canary),
+            11 => researching::run(stage).await,
             12 => modelling::run(stage).await,
             15 => auditing::run(stage).await,
             _ => tracing::run(stage).await,
