@@ -157,16 +157,19 @@ fn behind(publisher: &Publisher, roll: &Roll, trust_domain: &TrustDomain) -> Vec
             waits.push(format!("{caller} is not connected"));
         }
     }
+    let standing = publisher.standing(&key);
+    let complete = standing.version.is_some() && standing.applied == standing.wanted;
     for subscriber in &subscribers {
         let caller = &subscriber.info.caller;
+        // What else is under way to it does not matter.
+        let busy = !complete && (subscriber.in_flight || subscriber.pending > 0);
         if let Some(refused) = subscriber.refused.iter().find(|it| it.key == key) {
             waits.push(format!("{caller} refused the bundle: {}", refused.reason));
-        } else if subscriber.applied.is_none() || subscriber.in_flight || subscriber.pending > 0 {
+        } else if subscriber.applied.is_none() || busy {
             waits.push(format!("{caller} has not acknowledged what it was sent"));
         }
     }
-    let standing = publisher.standing(&key);
-    if waits.is_empty() && (standing.version.is_none() || standing.applied < standing.wanted) {
+    if waits.is_empty() && !complete {
         waits.push(format!("{} of {} proxies hold the bundle", standing.applied, standing.wanted));
     }
     waits

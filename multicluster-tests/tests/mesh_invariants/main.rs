@@ -13,5 +13,6 @@ mod pair;
 mod plaintext;
 mod refusals;
 mod revocation;
+mod rotating;
 mod shop;
 mod unknown;
