@@ -402,6 +402,8 @@ pub(crate) enum App {
         /// `unix:PATH` or `IP:PORT`.
         #[arg(long)]
         listen: apps::ListenAt,
+        #[command(flatten)]
+        offer: apps::Offer,
     },
     /// A mock of a model server that speaks OpenAI's chat completions.
     Model {

@@ -15,5 +15,5 @@ pub(crate) use agent::{Command as AgentCommand, Options as AgentOptions, run as 
 pub(crate) use http::ListenAt;
 pub(crate) use model::run as model;
 pub(crate) use researcher::run as researcher;
-pub(crate) use tools::run as tools;
+pub(crate) use tools::{Offer, run as tools};
 pub(crate) use web::run as web;

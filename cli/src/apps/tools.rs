@@ -1,8 +1,10 @@
 //! An MCP server with three tools, on streamable HTTP in revisions 2026-07-28 and 2025-11-25, without sessions.
 //!
+//! With `--only`, it has that tool alone, and with `--described-in` that tool's description is what stands in a file.
+//!
 //! `read_file` with `follow: true` answers with a stream of progress notifications until its caller leaves.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -20,11 +22,46 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(50);
 const FOLLOW_EVENTS_MAX: u64 = 36_000;
 
 /// Serves until it is stopped.
-pub(crate) async fn run(at: &Address) -> std::io::Result<()> {
-    serve(at, |request| async move { respond(&request) }).await
+pub(crate) async fn run(at: &Address, offer: Offer) -> std::io::Result<()> {
+    let offer = Arc::new(offer);
+    serve(at, move |request| {
+        let offer = offer.clone();
+        async move { respond(&request, &offer) }
+    })
+    .await
 }
 
-fn respond(request: &Request<Bytes>) -> Answer {
+/// What the server offers.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Offer {
+    /// Only this tool.
+    #[arg(long)]
+    only: Option<String>,
+    /// The file with the description of that tool, read at each list.
+    #[arg(long, requires = "only")]
+    described_in: Option<PathBuf>,
+}
+
+impl Offer {
+    fn has(&self, tool: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only == tool)
+    }
+
+    fn listed(&self) -> Value {
+        let tools = listed().as_array().cloned().unwrap_or_default();
+        let mut tools: Vec<Value> = tools
+            .into_iter()
+            .filter(|tool| tool["name"].as_str().is_some_and(|name| self.has(name)))
+            .collect();
+        let text = self.described_in.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+        if let (Some(text), Some(tool)) = (text, tools.first_mut()) {
+            tool["description"] = text.trim().into();
+        }
+        tools.into()
+    }
+}
+
+fn respond(request: &Request<Bytes>, offer: &Offer) -> Answer {
     if request.method() != http::Method::POST {
         return answer(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only POST\n");
     }
@@ -50,7 +87,10 @@ fn respond(request: &Request<Bytes>) -> Answer {
             "ttlMs": 0, "cacheScope": "private",
         }),
         Some("ping") => json!({}),
-        Some("tools/list") => json!({ "tools": listed(), "ttlMs": 0, "cacheScope": "private" }),
+        Some("tools/list") => json!({ "tools": offer.listed(), "ttlMs": 0, "cacheScope": "private" }),
+        Some("tools/call") if !parameters["name"].as_str().is_some_and(|name| offer.has(name)) => {
+            return reply(StatusCode::OK, &error(&id, -32602, "there is no tool of that name"));
+        }
         Some("tools/call") if parameters["arguments"]["follow"] == json!(true) => {
             return follow(id, parameters, &who);
         }

@@ -141,7 +141,7 @@ pub(crate) fn gateway(arguments: &Gateway) -> anyhow::Result<waypoint::Config> {
 async fn application(app: App) -> anyhow::Result<()> {
     match app {
         App::Agent(options) => apps::agent(options).await,
-        App::Tools { listen } => Ok(apps::tools(&listen.0).await?),
+        App::Tools { listen, offer } => Ok(apps::tools(&listen.0, offer).await?),
         App::Model { listen, name, key_file } => Ok(apps::model(&listen.0, name, &key_file).await?),
         App::Researcher { listen, name } => Ok(apps::researcher(&listen.0, name).await?),
         App::Web { listen, name } => Ok(apps::web(&listen.0, name).await?),

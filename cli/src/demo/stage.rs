@@ -41,11 +41,26 @@ static EAST: Plan = Plan {
         "policies.yaml",
         "models.yaml",
         "researcher.yaml",
-        "researcher-route.yaml"
+        "researcher-route.yaml",
+        "toolbox.yaml",
+        "catalogue.yaml"
     ),
     nodes: &["east-1", "east-2"],
     gateways: &[("agents", "waypoint"), ("strait-system", "east-west")],
-    tunnels: &[[1, 1], [1, 2], [1, 11], [1, 12], [1, 13], [1, 31], [1, 32], [2, 1], [2, 2]],
+    tunnels: &[
+        [1, 1],
+        [1, 2],
+        [1, 11],
+        [1, 12],
+        [1, 13],
+        [1, 31],
+        [1, 32],
+        [1, 41],
+        [1, 42],
+        [1, 43],
+        [2, 1],
+        [2, 2],
+    ],
 };
 
 static WEST: Plan = Plan {
@@ -133,6 +148,15 @@ impl Stage {
         for name in ["researcher-v1", "researcher-v2"] {
             let socket = format!("unix:{}", east.folder.join(format!("{name}.sock")).display());
             let arguments = ["run", "app", "researcher", "--name", name, "--listen", &socket];
+            applications.push(Process::start(&east.folder, name, &arguments.map(str::to_owned))?);
+        }
+        for (name, tool) in [("finder", "search"), ("reader", "read_file"), ("writer", "write_file")] {
+            let socket = format!("unix:{}", east.folder.join(format!("{name}.sock")).display());
+            let described = east.folder.join(format!("{name}.txt"));
+            fs::write(&described, format!("The tool {tool} of {name}."))?;
+            let described = described.display().to_string();
+            let arguments =
+                ["run", "app", "tools", "--listen", &socket, "--only", tool, "--described-in", &described];
             applications.push(Process::start(&east.folder, name, &arguments.map(str::to_owned))?);
         }
         let key_file = west.folder.join("model.key");

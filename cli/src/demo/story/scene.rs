@@ -28,7 +28,12 @@ impl Scene {
 
 /// One MCP request of an agent to the tools.
 pub(super) async fn mcp(agent: &Agent, method: &str, params: Value) -> anyhow::Result<Value> {
-    agent.tell(&AgentCommand::Mcp { url: TOOLS.to_owned(), method: method.to_owned(), params }).await
+    mcp_at(TOOLS, agent, method, params).await
+}
+
+/// One MCP request of an agent to this URL.
+pub(super) async fn mcp_at(url: &str, agent: &Agent, method: &str, params: Value) -> anyhow::Result<Value> {
+    agent.tell(&AgentCommand::Mcp { url: url.to_owned(), method: method.to_owned(), params }).await
 }
 
 /// One call of a tool.
