@@ -25,8 +25,7 @@ pub(crate) struct ClusterScopes;
 const EVERYWHERE: [Kind; 3] = [Kind::Ranges, Kind::Bundle, Kind::Revocation];
 
 /// What no node holds: it reads no requests, and what is secret goes to whoever uses it alone.
-const NEVER_ON_NODES: [Kind; 5] =
-    [Kind::Guard, Kind::Quota, Kind::Catalogue, Kind::Issuer, Kind::Secret];
+const NEVER_ON_NODES: [Kind; 5] = [Kind::Guard, Kind::Quota, Kind::Catalogue, Kind::Issuer, Kind::Secret];
 
 impl Scopes for ClusterScopes {
     fn never(&self, caller: &Caller) -> &'static [Kind] {

@@ -46,12 +46,15 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 /// The path of the bundle (SPIFFE Trust Domain and Bundle, section 5).
 const BUNDLE_PATH: &str = "/bundle";
 
+/// The bundle as JSON, for who asks and what its query tells.
+pub(crate) type BundlePage = Arc<dyn Fn(&Peer, &str) -> Option<Bytes> + Send + Sync>;
+
 /// What is served.
 #[derive(Clone)]
 pub(crate) struct Services {
     pub(crate) grpc: Routes,
     /// The bundle as JSON, for who asks and what its query tells.
-    pub(crate) bundle: Arc<dyn Fn(&Peer, &str) -> Option<Bytes> + Send + Sync>,
+    pub(crate) bundle: BundlePage,
 }
 
 /// Serves until the drain closes. `tls` is asked at each connection, so that what was renewed is used.

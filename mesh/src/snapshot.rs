@@ -24,8 +24,8 @@ use crate::{
     identity::{Identity, TrustDomain},
     names::{Hostname, Network, ObjectName, ServiceKey, SetName, Version, WorkloadUid},
     resource::{
-        Backend, Catalogue, DefaultAccess, Guard, Issuer, Key, Listener, MeshRanges, Placement, PolicySet, Quota, Resource, Revocation, Route,
-        Secret, Service, StageKind, TrustBundle, Workload,
+        Backend, Catalogue, DefaultAccess, Guard, Issuer, Key, Listener, MeshRanges, Placement, PolicySet,
+        Quota, Resource, Revocation, Route, Secret, Service, StageKind, TrustBundle, Workload,
     },
 };
 use table::Table;

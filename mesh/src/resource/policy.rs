@@ -6,9 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{
-    BackendTarget, HostPattern, Millis, NamedMatch, PathMatch, PortRange, TextMatch, ToolAccess,
-};
+use super::{BackendTarget, HostPattern, Millis, NamedMatch, PathMatch, PortRange, TextMatch, ToolAccess};
 use crate::{identity::IdentityPattern, names::ObjectName};
 
 /// The rules of one access policy object.

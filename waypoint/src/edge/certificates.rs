@@ -177,7 +177,7 @@ mod tests {
         let listener = Arc::clone(world.listeners().next().unwrap());
         let certificates = Certificates::default();
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_900_000_000);
-        let mut shows = |world: &Snapshot| {
+        let shows = |world: &Snapshot| {
             let shown = certificates.of(world, &listener, now).is_some();
             (shown, certificates.troubles(&listener))
         };

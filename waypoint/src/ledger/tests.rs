@@ -145,7 +145,7 @@ fn a_thousand_at_once_take_no_more_than_there_is() {
                 for round in 0..125 {
                     if let Ok(held) = allowances.reserve(&facts("a"), &quotas, &ask(0, 100)) {
                         granted += 1;
-                        if (seed + round) % 3 == 0 {
+                        if (seed + round).is_multiple_of(3) {
                             held.settle(Used { tokens: 100 });
                         } else {
                             drop(held);

@@ -98,13 +98,16 @@ impl Bounded for McpLabels {
     }
 }
 
+/// The names that configuration gives to tools, and the generation of the world that they were read from.
+type Named = (u64, Arc<HashSet<Arc<str>>>);
+
 /// The metrics. Clones are the same.
 #[derive(Debug, Clone)]
 pub struct Agents {
     tokens: Series<ModelLabels, Histogram>,
     durations: Series<ModelLabels, Histogram>,
     mcp: Series<McpLabels, Histogram>,
-    named: Arc<Mutex<(u64, Arc<HashSet<Arc<str>>>)>>,
+    named: Arc<Mutex<Named>>,
 }
 
 // The buckets that the conventions advise.

@@ -166,10 +166,13 @@ pub struct HttpPool {
     kept: Arc<Mutex<Kept>>,
 }
 
+/// A connection, and since when it is not used.
+type Idle<S> = (Line<S>, Instant);
+
 #[derive(Debug, Default)]
 struct Kept {
-    http1: HashMap<Key, Vec<(Line<http1::SendRequest<Body>>, Instant)>>,
-    http2: HashMap<Key, (Line<http2::SendRequest<Body>>, Instant)>,
+    http1: HashMap<Key, Vec<Idle<http1::SendRequest<Body>>>>,
+    http2: HashMap<Key, Idle<http2::SendRequest<Body>>>,
     // Grows when everything is dropped, so that what comes back afterwards is not kept.
     generation: u64,
 }

@@ -138,7 +138,10 @@ impl Cluster {
         let member = |name: &&str| PolicyRef { name: object(name), version: None };
         let stage = Stage { kind: StageKind::Target, policies: members.iter().map(member).collect() };
         let stages = if members.is_empty() { Vec::new() } else { vec![stage] };
-        Resource::PolicySet(PolicySet { name: name.into(), stages, default_access }.into())
+        Resource::PolicySet(
+            PolicySet { name: name.into(), stages, default_access, guards: Vec::new(), quotas: Vec::new() }
+                .into(),
+        )
     }
 
     /// Grants to these service accounts.
@@ -147,8 +150,14 @@ impl Cluster {
         let principals = vec![Principals { field: "serviceAccounts".into(), any_of }];
         let from = vec![Source { principals, ..Source::default() }];
         let rules = vec![Rule { name: "callers".into(), from, to: None, when: None }];
-        let policy =
-            Policy { name: object(name), action: Action::Allow, mode: Mode::Enforce, broken: None, rules };
+        let policy = Policy {
+            name: object(name),
+            action: Action::Allow,
+            mode: Mode::Enforce,
+            broken: None,
+            rules,
+            authorizer: None,
+        };
         Resource::Policy(policy.into())
     }
 
