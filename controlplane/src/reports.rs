@@ -234,9 +234,9 @@ mod tests {
         let latest = reports.refusals(&Wanted::default());
         assert_eq!((latest.len(), latest.last()), (REFUSAL_ROWS_MAX, made.last()));
         let after = |id: RefusalId| reports.refusals(&Wanted { after: Some(id), ..Wanted::default() });
-        assert_eq!(after(made[made.len() - 3].id.clone()), made[made.len() - 2..]);
-        assert_eq!(after(made[made.len() - 1].id.clone()), []);
-        assert_eq!(after(made[0].id.clone()), made[1..=REFUSAL_ROWS_MAX]);
+        assert_eq!(after(made[made.len() - 3].id), made[made.len() - 2..]);
+        assert_eq!(after(made[made.len() - 1].id), []);
+        assert_eq!(after(made[0].id), made[1..=REFUSAL_ROWS_MAX]);
         let from = Wanted {
             from: Some("shop/a1".to_owned()),
             to: Some("shop/tools".to_owned()),
