@@ -35,9 +35,8 @@ pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
     let draft = stage.west.folder.join("no-reading.yaml");
     fs::write(&draft, POLICY.replace("mode: Audit", "mode: Enforce"))?;
     read(stage).await?;
-    let tried = until(WAIT_MAX, || async { Ok(would_refuse(&attempt(&draft, state).await?) > 0) }).await?;
-    let tried = tried.is_some().then_some(attempt(&draft, state).await?).unwrap_or_default();
-    let tried = would_refuse(&tried);
+    until(WAIT_MAX, || async { Ok(would_refuse(&attempt(&draft, state).await?) > 0) }).await?;
+    let tried = would_refuse(&attempt(&draft, state).await?);
 
     let file = stage.west.files().join("no-reading.yaml");
     fs::write(&file, POLICY)?;
