@@ -131,12 +131,16 @@ impl Rules {
 
     /// The most bytes that content of this direction may have.
     pub fn bytes_max(&self, direction: Direction) -> usize {
+        self.said_max(direction).unwrap_or(BYTES_MAX)
+    }
+
+    /// The most bytes that content of this direction may have, where a guard says so.
+    pub(crate) fn said_max(&self, direction: Direction) -> Option<usize> {
         let sizes = self.guards.iter().filter(|it| it.enforces()).filter_map(|it| match direction {
             Direction::Request => it.guard.sizes.request,
             _ => it.guard.sizes.response,
         });
-        let least = sizes.min().and_then(|size| usize::try_from(size).ok());
-        least.unwrap_or(BYTES_MAX).min(BYTES_MAX)
+        sizes.min().map(|size| usize::try_from(size).map_or(BYTES_MAX, |size| size.min(BYTES_MAX)))
     }
 
     /// The refusal of what is larger than that.

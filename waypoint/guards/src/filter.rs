@@ -79,7 +79,12 @@ impl Guarding {
             // An answer that is compressed could not be read.
             exchange.request.headers_mut().remove(header::ACCEPT_ENCODING);
         }
-        if Convention::of(exchange.request.headers()) == Convention::Grpc || self.rules.is_idle(DIRECTION) {
+        if self.rules.is_idle(DIRECTION) {
+            return Ok(());
+        }
+        if Convention::of(exchange.request.headers()) == Convention::Grpc {
+            let body = std::mem::take(exchange.request.body_mut());
+            *exchange.request.body_mut() = measured(&self.rules, body)?;
             return Ok(());
         }
         if self.rules.enforces(DIRECTION) && is_encoded(exchange.request.headers()) {
@@ -273,6 +278,20 @@ fn forget_length(headers: &mut HeaderMap) {
     }
 }
 
+/// The body of a request whose bytes may stream both ways: it is measured, and refused where it would have to be read.
+/// Any caller can say that its content is of that kind.
+fn measured(rules: &Rules, body: Body) -> Result<Body, Denial> {
+    const DIRECTION: Direction = Direction::Request;
+    if rules.enforces(DIRECTION) {
+        return Err(rules.unreadable(DIRECTION, "the content is a stream that nobody could read"));
+    }
+    let Some(limit) = rules.said_max(DIRECTION) else { return Ok(body) };
+    if body.size_hint().lower() > limit as u64 {
+        return Err(rules.too_large(DIRECTION));
+    }
+    Ok(Body::piped(Measured { body, left: limit, limit }))
+}
+
 /// A body that breaks off where it is longer than allowed.
 struct Measured {
     body: Body,
@@ -407,5 +426,64 @@ impl http_body::Body for Fed {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.0.poll_recv(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh::{
+        Reason,
+        resource::{Finds, Guard, GuardAction, GuardPattern, GuardSizes, Mode},
+    };
+
+    use super::*;
+    use crate::Guards;
+
+    fn rules(mode: Mode, reads: bool, size: Option<u64>) -> Rules {
+        let pattern = GuardPattern {
+            name: "key".into(),
+            finds: Finds::Secret,
+            direction: Direction::Request,
+            action: GuardAction::Refuse,
+        };
+        Guards::default().rules(&[Arc::new(Guard {
+            name: "GuardPolicy/shop/keys".parse().unwrap(),
+            mode,
+            broken: None,
+            patterns: reads.then_some(pattern).into_iter().collect(),
+            sizes: GuardSizes { request: size, response: None },
+            origins: None,
+            external: None,
+        })])
+    }
+
+    struct Pieces(Vec<&'static str>);
+
+    impl http_body::Body for Pieces {
+        type Data = Bytes;
+        type Error = BodyError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+            Poll::Ready(self.0.pop().map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes())))))
+        }
+    }
+
+    /// Whoever calls its content gRPC gets past no guard.
+    #[tokio::test]
+    async fn attack_content_that_is_called_a_stream_does_not_pass_unread() {
+        let body = || Body::held_bytes("x".repeat(8));
+        let refused = measured(&rules(Mode::Enforce, true, None), body()).unwrap_err();
+        assert_eq!(refused.reason, Reason::GuardFailed);
+        assert!(measured(&rules(Mode::Audit, true, None), body()).is_ok(), "it only reports");
+        assert!(measured(&rules(Mode::Enforce, false, Some(8)), body()).is_ok());
+        let large = measured(&rules(Mode::Enforce, false, Some(7)), body()).unwrap_err();
+        assert_eq!(large.reason, Reason::TooMuch);
+        // Of a length that is not known beforehand, too.
+        let stream = Body::piped(Pieces(vec!["1234", "5678"]));
+        let mut stream = measured(&rules(Mode::Enforce, false, Some(7)), stream).unwrap();
+        assert!(stream.hold(64).await.is_err());
     }
 }

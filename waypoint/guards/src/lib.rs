@@ -8,8 +8,8 @@
 //! A guard is a net, not a boundary. *Looked through*: every string, name of a member and number of JSON, decoded, also
 //! JSON and base64 inside of strings (one level of base64, [`NESTED_MAX`] of JSON); forms, percent-decoded; all other
 //! text that is UTF-8. *Not looked through*: content that is not text (only its size counts), what is encrypted,
-//! compressed inside of a member, spelled with look-alike letters or in words, the path and headers of a request, and
-//! the bytes of calls that stream both ways (gRPC).
+//! compressed inside of a member, spelled with look-alike letters or in words, and the path and headers of a request.
+//! Calls that stream both ways (gRPC) are refused where their requests would have to be read.
 
 mod compile;
 mod external;
