@@ -1,5 +1,5 @@
 //! Real MCP programs through the mesh: the official suite gives the verdicts that it gives directly, and the official
-//! SDK and server-everything do what they are granted.
+//! SDK and server-everything do what they are granted. Both go to a Service, and to a backend of one server.
 //!
 //! They come from PyPI and npm; `cargo xtask test` installs them (`conformance/install`) and says so by
 //! `STRAIT_REAL_PROGRAMS`.
@@ -19,6 +19,8 @@ const UP_MAX: Duration = Duration::from_secs(30);
 /// The explicit proxies of the two callers in `conformance/mcp/mesh`.
 const FULL: (&str, &str) = ("workload-mcp-full", "127.30.1.1:15080");
 const FEW: (&str, &str) = ("workload-mcp-few", "127.30.1.2:15080");
+/// The server under test, as a Service and as the only server of a backend.
+const TARGETS: [&str; 2] = ["tested.mcp.svc.cluster.local:80", "conformance.mcp.mesh:80"];
 /// Where the server under test is delivered to.
 const DELIVERY: &str = "18763";
 
@@ -75,6 +77,6 @@ fn real_programs_see_through_the_mesh_what_they_see_directly() {
     }
     let (full, few) = (proxy(&state, FULL), proxy(&state, FEW));
     passes(Command::new(python()).arg(conformance("programs.py")).args([&full, &few, mesh]));
-    let target = "tested.mcp.svc.cluster.local:80";
-    passes(Command::new(python()).arg(conformance("suite.py")).args(["proxy", &full, target, DELIVERY]));
+    let suite = conformance("suite.py");
+    passes(Command::new(python()).arg(suite).args(["proxy", &full, DELIVERY]).args(TARGETS));
 }

@@ -15,6 +15,7 @@ from typing import Any
 
 import anyio
 import mcp_types as types
+from mcp.client import session
 from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
@@ -91,4 +92,7 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
+    if not STATELESS:
+        # The SDK offers its newest, and has no option for another.
+        session.LATEST_HANDSHAKE_VERSION = REVISION  # type: ignore[misc]
     anyio.run(main, sys.argv[-1])

@@ -30,8 +30,11 @@ import suite
 
 warnings.simplefilter("ignore")
 
-TESTED = "http://tested.mcp.svc.cluster.local/mcp"
-EVERYTHING = "http://everything.mcp.svc.cluster.local/mcp"
+SERVICES = ("http://tested.mcp.svc.cluster.local/mcp", "http://everything.mcp.svc.cluster.local/mcp")
+BACKENDS = ("http://conformance.mcp.mesh/mcp", "http://everything.mcp.mesh/mcp")
+"""The same servers, as backends of one server each."""
+
+TESTED, EVERYTHING = SERVICES
 TESTED_PORT, EVERYTHING_PORT = 18763, 18764
 
 MODES = ("legacy", "2026-07-28")
@@ -274,7 +277,9 @@ async def main(full: str, few: str, folder: str) -> None:
 if __name__ == "__main__":
     # Nothing of the mesh is meant for these.
     os.environ["NO_PROXY"] = "127.0.0.1"
-    # The server is named by the mesh, so it must allow that name.
-    with suite.server(TESTED_PORT, "tested.mcp.svc.cluster.local"), npm_server():
-        anyio.run(main, *sys.argv[1:4])
+    # The server is named by the mesh, so it must allow these names.
+    with suite.server(TESTED_PORT, "tested.mcp.svc.cluster.local", "conformance.mcp.mesh"), npm_server():
+        for TESTED, EVERYTHING in (SERVICES, BACKENDS):
+            print(f"at {TESTED} and {EVERYTHING}:", flush=True)
+            anyio.run(main, *sys.argv[1:4])
     sys.exit(1 if BROKEN else 0)

@@ -22,6 +22,7 @@ from typing import Any
 
 import mcp_types as types
 import uvicorn
+from mcp.server import runner
 from mcp.server.caching import CacheHint
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import NotificationOptions, Server
@@ -673,7 +674,12 @@ def main() -> None:
     parser.add_argument("--port", type=int, help="a port of 127.0.0.1")
     parser.add_argument("--unix", help="the path of a unix socket, in place of a port")
     parser.add_argument("--host-allowed", action="append", default=[], help="a further Host that callers may name")
+    parser.add_argument("--newest", help="the newest revision that is agreed on where a session begins")
     arguments = parser.parse_args()
+    if arguments.newest:
+        # The SDK has no option for it.
+        runner.HANDSHAKE_PROTOCOL_VERSIONS = (arguments.newest,)  # type: ignore[misc]
+        runner.LATEST_HANDSHAKE_VERSION = arguments.newest  # type: ignore[misc]
     if (arguments.port is None) == (arguments.unix is None):
         sys.exit("one of --port and --unix")
     local = ["127.0.0.1", "localhost", "[::1]"]

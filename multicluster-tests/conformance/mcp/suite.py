@@ -2,7 +2,7 @@
 
     suite.py direct                      the server under test passes every required check by itself
     suite.py through URL PORT            the same verdicts at URL, which leads to 127.0.0.1:PORT
-    suite.py proxy PROXY HOST:PORT PORT  likewise through an HTTP proxy that CONNECTs to HOST:PORT
+    suite.py proxy PROXY PORT HOST:PORT  likewise through an HTTP proxy that CONNECTs to HOST:PORT, and each further one
 
 Each does both directions: the suite against our server, and our client against the suite's servers.
 """
@@ -31,8 +31,16 @@ PYTHON = CACHE / "venv/bin/python"
 BIN = CACHE / "node/node_modules/.bin"
 
 REVISIONS = ("2025-11-25", "2026-07-28")
+"""Of which the suite says what they require."""
+
+OLDER = ("2024-11-05", "2025-03-26", "2025-06-18")
+"""Of which it says no such thing. It goes along with a server that agrees on one of them and on nothing newer."""
+
+OLDEST_SCENARIOS = "2025-06-18"
+"""The oldest revision of which it has scenarios beyond sessions; they fit those before, too."""
 
 CLIENT_SCENARIOS = {
+    "2025-06-18": ("initialize", "tools_call"),
     "2025-11-25": ("initialize", "tools_call", "elicitation-sep1034-client-defaults", "sse-retry"),
     "2026-07-28": (
         "tools_call",
@@ -45,6 +53,9 @@ CLIENT_SCENARIOS = {
     ),
 }
 """Required of clients, without those of OAuth: they bind the server's own URL, which is another behind a mesh."""
+
+SERVERS = [(None, REVISIONS), *((revision, (revision,)) for revision in OLDER)]
+"""What a server under test agrees on at most, and which revisions it is then asked in."""
 
 Verdicts = dict[str, list[tuple[str, str]]]
 """By scenario: the checks in their order, each with its status."""
@@ -69,7 +80,9 @@ def verdicts(folder: Path) -> Verdicts:
 def against_server(url: str, revision: str) -> tuple[Verdicts, bool]:
     """The verdicts on a server, and whether it meets what the revision requires."""
     with tempfile.TemporaryDirectory() as folder:
-        done = node("server", "--url", url, "--requirements", revision, "-o", folder, timeout=300)
+        older = ["--suite", "all", "--spec-version", OLDEST_SCENARIOS]
+        chosen = older if revision in OLDER else ["--requirements", revision]
+        done = node("server", "--url", url, *chosen, "-o", folder, timeout=300)
         return verdicts(Path(folder)), done.returncode == 0
 
 
@@ -171,13 +184,14 @@ def port_of(port: int) -> Callable[[], socket.socket]:
 
 
 @contextmanager
-def server(port: int = 0, *hosts: str):  # type: ignore[no-untyped-def]
-    """The server under test. It is asked as localhost, or as one of these."""
+def server(port: int = 0, *hosts: str, newest: str | None = None):  # type: ignore[no-untyped-def]
+    """The server under test. It is asked as localhost, or as one of these, and agrees on nothing newer."""
     if port == 0:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
     allowed = [word for host in hosts for word in ("--host-allowed", host)]
-    process = subprocess.Popen([str(PYTHON), str(HERE / "server.py"), "--port", str(port), *allowed])
+    agreed = ["--newest", newest] if newest else []
+    process = subprocess.Popen([str(PYTHON), str(HERE / "server.py"), "--port", str(port), *allowed, *agreed])
     try:
         for _ in range(600):
             try:
@@ -199,11 +213,12 @@ def server(port: int = 0, *hosts: str):  # type: ignore[no-untyped-def]
 def direct() -> tuple[dict[str, Verdicts], bool]:
     found: dict[str, Verdicts] = {}
     passed = True
-    with server() as port:
-        for revision in REVISIONS:
-            found[f"server {revision}"], good = against_server(f"http://127.0.0.1:{port}/mcp", revision)
-            passed = passed and good
-    for revision in REVISIONS:
+    for newest, revisions in SERVERS:
+        with server(newest=newest) as port:
+            for revision in revisions:
+                found[f"server {revision}"], good = against_server(f"http://127.0.0.1:{port}/mcp", revision)
+                passed = passed and good
+    for revision in CLIENT_SCENARIOS:
         found[f"client {revision}"], good = against_client([str(PYTHON), str(HERE / "client.py")], revision)
         passed = passed and good
     return found, passed
@@ -211,11 +226,12 @@ def direct() -> tuple[dict[str, Verdicts], bool]:
 
 def through(url: str, port: int) -> dict[str, Verdicts]:
     found: dict[str, Verdicts] = {}
-    with server(port):
-        for revision in REVISIONS:
-            found[f"server {revision}"], _ = against_server(url, revision)
+    for newest, revisions in SERVERS:
+        with server(port, newest=newest):
+            for revision in revisions:
+                found[f"server {revision}"], _ = against_server(url, revision)
     command = [sys.executable, str(HERE / "suite.py"), "client", url, str(port)]
-    for revision in REVISIONS:
+    for revision in CLIENT_SCENARIOS:
         found[f"client {revision}"], _ = against_client(command, revision)
     return found
 
@@ -260,11 +276,13 @@ def main(arguments: list[str]) -> int:
         case ["through", url, port]:
             found, passed = direct()
             return 0 if compare(found, through(url, int(port))) and passed else 1
-        case ["proxy", proxy, target, port]:
+        case ["proxy", proxy, port, *targets] if targets:
             found, passed = direct()
-            with door(0, through_proxy(proxy, target)) as inside:
-                same = compare(found, through(f"http://localhost:{inside}/mcp", int(port)))
-            return 0 if same and passed else 1
+            for target in targets:
+                print(f"through {target}:")
+                with door(0, through_proxy(proxy, target)) as inside:
+                    passed = compare(found, through(f"http://localhost:{inside}/mcp", int(port))) and passed
+            return 0 if passed else 1
         case ["client", url, port, suite]:
             return client(url, int(port), suite)
         case _:
