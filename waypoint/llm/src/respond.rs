@@ -136,7 +136,8 @@ impl Llm {
     ) -> Option<Response> {
         let dialect = opened.operation.dialect();
         let facts = Arc::new(facts(exchange, opened, candidate));
-        if let Err(denial) = exchange.judge(&facts, Purpose::Decide) {
+        let judged = exchange.judge(&facts, Purpose::Decide);
+        if let Some(denial) = judged.err().or_else(|| unasked(exchange, &facts)) {
             story.denial = Some(denial);
             return None;
         }
@@ -283,6 +284,16 @@ impl Responder for Llm {
         };
         error::denied(exchange, dialect, denial)
     }
+}
+
+/// The refusal of a model about which an external authorizer must be asked and was not: the filters ask before a model
+/// is chosen.
+fn unasked(exchange: &Exchange, facts: &Facts) -> Option<Denial> {
+    let mut asked = exchange.places.iter().flat_map(|place| exchange.judge.authorizers(place, facts));
+    asked.any(|authorizer| !exchange.trail.is_authorized(&authorizer)).then(|| {
+        let text = "an external authorizer of the model was not asked";
+        Denial::plain(Reason::ExternalFailed, text)
+    })
 }
 
 /// Whose fault a status is: with these the request itself is at fault, and another provider would say the same.

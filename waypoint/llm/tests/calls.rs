@@ -3,9 +3,14 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use exchange::CallError;
 use http::StatusCode;
-use mesh::{Denial, Reason, resource::LlmApi};
+use mesh::{
+    Denial, Reason,
+    resource::{Authorizer, AuthorizerProtocol, BackendTarget, LlmApi, Millis},
+};
 use serde_json::{Value, json};
 use support::{World, json as answer, post, sse, status};
 
@@ -94,7 +99,7 @@ async fn the_same_protocol_passes_with_few_edits() {
 }
 
 #[tokio::test]
-async fn keys_are_ours_and_never_the_callers() {
+async fn attack_keys_are_ours_and_never_the_callers() {
     let world = World::new(&[("a", OPENAI)], |_| Ok(answer(completion("hi"))));
     world.ask(hello()).await;
     let world2 = World::new(&[("b", ANTHROPIC)], |_| Ok(answer(message("hi"))));
@@ -115,7 +120,7 @@ async fn keys_are_ours_and_never_the_callers() {
 
 // Attack class: key leakage.
 #[tokio::test]
-async fn the_canary_key_is_nowhere_but_at_its_provider() {
+async fn attack_key_leakage_the_canary_key_is_nowhere_but_at_its_provider() {
     let echo = support::CANARY;
     let said: Vec<Box<dyn Fn() -> Result<exchange::Response, CallError> + Send + Sync>> = vec![
         Box::new(move || Ok(answer(completion(&format!("your key is {echo}"))))),
@@ -300,6 +305,26 @@ async fn the_model_that_is_really_used_is_judged() {
     failing.grants.set(&["a/a-small"]);
     failing.ask(hello()).await;
     assert_eq!(failing.order(), ["a"]);
+}
+
+#[tokio::test]
+async fn attack_a_model_is_not_used_unasked() {
+    let world = World::new(&[("a", OPENAI)], |_| Ok(answer(completion("hi"))));
+    let authorizer = Arc::new(Authorizer {
+        target: BackendTarget::Broken("nowhere".into()),
+        protocol: AuthorizerProtocol::Grpc,
+        timeout: Millis(1000),
+        headers: Vec::new(),
+        upstream_headers: Vec::new(),
+        body_bytes: 0,
+    });
+    *world.grants.2.lock().unwrap() = Some(Arc::clone(&authorizer));
+    let said = world.ask(hello()).await;
+    assert_eq!(said.json()["error"]["reason"], "ExternalFailed", "{}", said.body);
+    assert!(world.order().is_empty());
+    // Who was asked already, about everything, need not be asked again.
+    world.trail.authorized(authorizer);
+    assert_eq!(world.ask(hello()).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ use http_body_util::BodyExt;
 use llm::{Config, Llm, Sources};
 use mesh::{
     Caller, Denial, Facts, Peer, Reason,
-    facts::{Demand, Fact, Model},
+    facts::{Demand, Fact, LlmFacts, Model},
     names::ObjectName,
     resource::{
         self, Allowance, AuthScheme, BackendKind, BackendTarget, Catalogue, Guard, Hidden, Issuer, LlmApi,
@@ -39,7 +39,12 @@ pub const CANARY: &str = "sk-canary-0123456789";
 
 /// Which models are granted, as `provider/model`; `None`: all.
 #[derive(Default)]
-pub struct Grants(pub Mutex<Option<BTreeSet<String>>>, pub tokio::sync::watch::Sender<u64>);
+pub struct Grants(
+    pub Mutex<Option<BTreeSet<String>>>,
+    pub tokio::sync::watch::Sender<u64>,
+    /// Who is asked about each model that is used.
+    pub Mutex<Option<Arc<resource::Authorizer>>>,
+);
 
 impl Grants {
     pub fn set(&self, models: &[&str]) {
@@ -64,8 +69,13 @@ impl Judge for Grants {
         }
     }
 
-    fn authorizers(&self, _: &Place, _: &Facts) -> Vec<Arc<resource::Authorizer>> {
-        Vec::new()
+    fn authorizers(&self, _: &Place, facts: &Facts) -> Vec<Arc<resource::Authorizer>> {
+        match &facts.llm {
+            Fact::Known(LlmFacts { model: Model::Used { .. }, .. }) => {
+                self.2.lock().unwrap().iter().cloned().collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     fn generation(&self) -> u64 {
