@@ -60,7 +60,7 @@ async fn a_page_gets_its_query() {
 }
 
 #[tokio::test]
-async fn pages_answer_only_under_an_address() {
+async fn attack_admin_dns_rebinding_pages_answer_only_under_an_address() {
     for host in ["127.0.0.1", "127.0.0.1:15000", "[::1]:15000", "localhost:15000"] {
         assert!(get("/", host).await.starts_with("HTTP/1.1 200 "), "{host}");
         assert!(get("/echo", host).await.starts_with("HTTP/1.1 200 "), "{host}");
@@ -74,7 +74,7 @@ async fn pages_answer_only_under_an_address() {
 }
 
 #[tokio::test]
-async fn changes_need_a_content_type_that_forms_cannot_send() {
+async fn attack_admin_changes_need_a_content_type_that_forms_cannot_send() {
     let post = |kind: &str, query: &str| {
         format!(
             "POST /logging{query} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-type: {kind}\r\ncontent-length: 0\r\n\r\n"
@@ -149,7 +149,7 @@ async fn too_many_connections_are_closed() {
 }
 
 #[tokio::test]
-async fn changes_need_the_token_where_there_is_one() {
+async fn attack_admin_changes_need_the_token_where_there_is_one() {
     let ask = async |token: &str, length: usize| {
         let pages = Admin::new().guarded("secret".into()).action_on("/edit", "edits", |_, body| {
             std::future::ready(Answer::text(format!("{} bytes", body.len())))

@@ -141,7 +141,7 @@ mod tests {
 
     /// Anchors 3.2, "DNS rebinding, Origin".
     #[test]
-    fn dns_rebinding_only_the_host_that_was_called_by_default() {
+    fn attack_dns_rebinding_only_the_host_that_was_called_by_default() {
         for (host, origins, passes) in [
             ("tools.example", &[][..], true),
             ("tools.example", &["https://tools.example"], true),

@@ -78,7 +78,7 @@ fn json_is_masked_in_place_and_stays_json() {
 
 /// Anchors 3.2, "prompt-injection guard limits": base64, tool results, forms.
 #[test]
-fn prompt_injection_guard_limits_ways_around_are_found() {
+fn attack_prompt_injection_guard_limits_ways_around_are_found() {
     let key = "sk-proj-abcdefghijklmnopqrstuvwx";
     let rules = refusing(Finds::Secret);
     let encoded = STANDARD.encode(format!("the key is {key}"));

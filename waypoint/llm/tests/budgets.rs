@@ -83,7 +83,7 @@ fn request(at: u64) -> Value {
 
 // Attack class: budget bypass by streaming and race.
 #[tokio::test]
-async fn a_thousand_at_once_with_cancels_retries_and_failover_take_not_one_token_more() {
+async fn attack_budget_race_a_thousand_at_once_take_not_one_token_more() {
     const BUDGET: u64 = 20_000;
     let book = Arc::new(Served::default());
     let counted = Arc::clone(&book);
@@ -246,7 +246,7 @@ async fn a_refusal_names_the_limit_and_its_reset_and_reaches_nobody() {
 
 // Attack class: usage that lies.
 #[tokio::test]
-async fn usage_that_lies_is_charged_whole_or_not_believed() {
+async fn attack_budget_usage_that_lies_is_charged_whole_or_not_believed() {
     for (usage, expected) in [
         // Honest.
         (json!({"prompt_tokens": 10, "completion_tokens": 5}), 15),
@@ -351,7 +351,7 @@ async fn what_cannot_be_counted_is_refused_where_a_quota_applies_and_only_there(
 }
 
 #[tokio::test]
-async fn huge_limits_are_refused_and_embeddings_cost_their_input() {
+async fn attack_budget_huge_limits_are_refused_and_embeddings_cost_their_input() {
     let world = World::new(&[("a", OPENAI)], |_| Ok(answer(whole(1, 1)))).with_budget(1_000);
     for (field, value) in
         [("max_tokens", u64::MAX / 2), ("max_tokens", 1 << 40), ("max_completion_tokens", 1 << 39)]

@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_elsewhere_are_refused() {
+    fn attack_dns_rebinding_pages_of_elsewhere_are_refused() {
         let with = |origin| [POST[0], ("origin", origin)];
         for good in ["http://tools.shop", "http://tools.shop:80", "http://TOOLS.shop"] {
             head(Method::POST, &with(good), Ok(()));

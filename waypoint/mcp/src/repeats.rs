@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn head_and_body_say_one_version() {
+    fn attack_header_versus_body_one_version() {
         agree(CALL, &NEW, Ok(Revision::V2026_07_28));
         agree(CALL, &NEW[1..], Err(HEADER_MISMATCH));
         agree(CALL, &[("mcp-protocol-version", "2025-11-25")], Err(HEADER_MISMATCH));
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_repeats_method_and_name() {
+    fn attack_header_versus_body_one_method_and_name() {
         agree(CALL, &[NEW[0], NEW[1]], Err(HEADER_MISMATCH));
         agree(CALL, &[NEW[0], NEW[2]], Err(HEADER_MISMATCH));
         agree(CALL, &[NEW[0], NEW[1], ("mcp-name", "write")], Err(HEADER_MISMATCH));
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_argument_is_there() {
+    fn attack_header_versus_body_a_repeated_argument_is_there() {
         let with = |name, value| [NEW[0], NEW[1], NEW[2], (name, value)];
         agree(CALL, &with("mcp-param-repo", "docs"), Ok(Revision::V2026_07_28));
         agree(CALL, &with("mcp-param-repo", "=?base64?ZG9jcw==?="), Ok(Revision::V2026_07_28));

@@ -333,7 +333,7 @@ async fn a_server_that_forgot_its_session_gets_another() {
 }
 
 #[tokio::test]
-async fn a_session_is_of_its_caller_only() {
+async fn attack_session_hijack_a_session_is_of_its_caller_only() {
     let (mut world, _) = world(false);
     let token = begin(&world).await;
     let reached = world.reached();
@@ -495,7 +495,7 @@ fn catalogue(tools: &[(&str, Option<String>)], unlisted: Unlisted) -> Arc<Catalo
 }
 
 #[tokio::test(start_paused = true)]
-async fn rug_pull_a_tool_that_changed_since_it_was_approved_is_neither_listed_nor_called() {
+async fn attack_rug_pull_a_tool_that_changed_since_it_was_approved_is_neither_listed_nor_called() {
     let (world, play) = world(true);
     *play.description.lock().unwrap() = "reads".to_owned();
     let known: Value = json!({"name": "search", "description": "reads", "inputSchema": {"big": 1.5}});
@@ -534,7 +534,7 @@ async fn rug_pull_a_tool_that_changed_since_it_was_approved_is_neither_listed_no
 }
 
 #[tokio::test]
-async fn tool_poisoning_signs_that_people_do_not_see_are_held_unless_approved() {
+async fn attack_tool_poisoning_signs_that_people_do_not_see_are_held_unless_approved() {
     let (world, play) = world(true);
     *play.description.lock().unwrap() = "reads\u{e0041}\u{e0042}".to_owned();
     *world.told.catalogue.lock().unwrap() = Some(catalogue(&[], Unlisted::Pass));

@@ -53,7 +53,7 @@ fn world() -> World {
 }
 
 #[tokio::test]
-async fn old_protocol_version_skips_no_check() {
+async fn attack_old_protocol_version_skips_no_check() {
     for version in OLDER {
         let world = world();
         let ask = |body: Value| world.ask(saying(version, &body));
@@ -85,7 +85,7 @@ async fn old_protocol_version_skips_no_check() {
 }
 
 #[tokio::test]
-async fn a_batch_is_no_way_around_a_policy() {
+async fn attack_a_batch_is_no_way_around_a_policy() {
     for version in [None, Some("2024-11-05"), Some("2025-03-26")] {
         let world = world();
         let batch = json!([

@@ -29,7 +29,7 @@ async fn what_is_granted_passes_byte_by_byte() {
 }
 
 #[tokio::test]
-async fn a_hidden_tool_does_not_exist() {
+async fn attack_list_versus_call_a_hidden_tool_does_not_exist() {
     let world = world();
     let answer = world.ask(call("write", json!({}))).await;
     assert_eq!(answer.status, StatusCode::OK);
@@ -84,7 +84,7 @@ async fn a_subscription_to_a_hidden_resource_is_refused() {
 }
 
 #[tokio::test]
-async fn who_is_granted_nothing_is_told_so() {
+async fn attack_error_paths_tell_nothing_to_who_is_granted_nothing() {
     let world = world();
     world.grants.set(&[]);
     for request in [

@@ -62,7 +62,7 @@ async fn every_replica_serves_it() {
 }
 
 #[tokio::test]
-async fn to_others_it_does_not_exist() {
+async fn attack_session_hijack_to_others_it_does_not_exist() {
     let mut world = world();
     let token = token(&world).await;
     world.caller = intern();

@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_stranger_says_of_its_way_is_replaced() {
+    fn attack_what_a_stranger_says_of_its_way_is_replaced() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("x-forwarded-for", "10.0.0.1"),

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_what_may_be_connected_to_passes() {
+    async fn attack_ssrf_only_what_may_be_connected_to_passes() {
         let in_mesh = |address: IpAddr| address.to_string().starts_with("10.20.");
         for (private, says, expected) in [
             (false, vec!["8.8.8.8"], Some(vec!["8.8.8.8:443"])),

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_of_identity_are_replaced_by_what_we_know() {
+    fn attack_claims_of_identity_are_replaced_by_what_we_know() {
         let request = prepared(
             &[
                 ("host", "a"),

@@ -181,7 +181,7 @@ async fn names_that_lead_to_addresses_that_are_not_public_are_refused() {
 }
 
 #[tokio::test]
-async fn what_was_looked_at_is_what_is_connected_to() {
+async fn attack_ssrf_what_was_looked_at_is_what_is_connected_to() {
     let at = server(None, telling("outside"));
     // A second resolution would lead into the mesh.
     let (mesh, asked) = mesh(plain(at.port(), true), &["127.0.0.1", "10.20.0.11"], None).await;
@@ -192,7 +192,7 @@ async fn what_was_looked_at_is_what_is_connected_to() {
 }
 
 #[tokio::test]
-async fn a_name_that_flips_is_judged_at_each_connection() {
+async fn attack_ssrf_a_name_that_flips_is_judged_at_each_connection() {
     // It closes each connection after its answer, so that the next request needs another.
     let closing = app(|_| async {
         let mut response = text("outside");
@@ -250,7 +250,7 @@ async fn a_host_proves_its_name_or_is_not_spoken_to() {
 }
 
 #[tokio::test]
-async fn an_answer_that_leads_elsewhere_is_given_back_as_it_is() {
+async fn attack_ssrf_an_answer_that_leads_elsewhere_is_given_back_as_it_is() {
     let at = server(
         None,
         app(|_| async {

@@ -45,7 +45,7 @@ impl Bench {
 
 /// Anchors 3.1, "JWKS fetch failure": never a default key, never a crash.
 #[tokio::test(start_paused = true)]
-async fn jwks_fetch_failure_every_token_is_refused() {
+async fn attack_jwks_fetch_failure_every_token_is_refused() {
     let huge = |signer: &Signer, surplus: usize| {
         let set = signer.set().to_string();
         let pad = users::FETCH_BYTES_MAX - set.len() + surplus;

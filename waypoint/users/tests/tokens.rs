@@ -101,7 +101,7 @@ async fn a_good_token_of_each_algorithm_names_its_user() {
 
 /// RFC 8725 and anchors 3.1, "JWT confusion".
 #[tokio::test]
-async fn jwt_confusion_algorithms() {
+async fn attack_jwt_confusion_algorithms() {
     let bench = Bench::new();
     let good = claims();
     let (modulus, _) = bench.signer.rsa_parts();
@@ -138,7 +138,7 @@ async fn jwt_confusion_algorithms() {
 }
 
 #[tokio::test]
-async fn jwt_confusion_headers() {
+async fn attack_jwt_confusion_headers() {
     let bench = Bench::new();
     let other = Signer::new();
     let good = claims();
@@ -178,7 +178,7 @@ async fn jwt_confusion_headers() {
 }
 
 #[tokio::test]
-async fn jwt_confusion_claims() {
+async fn attack_jwt_confusion_claims() {
     let bench = Bench::new();
     let head = json!({"alg": "ES256", "kid": "p256"});
     for (name, value, expected) in [
@@ -277,7 +277,7 @@ async fn what_is_no_token_is_refused() {
 
 /// Anchors 3.2, "token passthrough, audience": the token of a user serves nobody but us.
 #[tokio::test]
-async fn token_passthrough_no_credential_travels_on() {
+async fn attack_token_passthrough_no_credential_travels_on() {
     let bench = Bench::new();
     let token = bench.signer.token(&json!({"alg": "ES256"}), &claims());
     let issuers =
@@ -314,7 +314,7 @@ async fn token_passthrough_no_credential_travels_on() {
 }
 
 #[tokio::test]
-async fn wrong_audience_or_resource_is_refused_with_metadata() {
+async fn attack_wrong_audience_or_resource_is_refused_with_metadata() {
     let bench = Bench::new();
     let issuers = [("people", Arc::clone(&bench.issuer))];
     let resource = "https://planner.example/mcp";
