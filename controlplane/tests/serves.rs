@@ -279,6 +279,59 @@ async fn linked_clusters_exchange_bundles_and_exports() {
 }
 
 #[tokio::test]
+async fn a_root_is_passed_on_only_when_every_proxy_and_link_holds_the_bundle() {
+    let east = Cluster::start("east", 85, &EAST.replace("127.77", "127.85")).await;
+    let west = Cluster::start("west", 86, WEST).await;
+    east.write("link.yaml", &west.link(&[("tools", "tools")], &[]));
+    west.write("link.yaml", &east.link(&[], &["tools"]));
+    east.until("/v1/links", |links| links[0]["services"] == 1).await;
+    west.until("/v1/links", |links| links[0]["roots"] == 1).await;
+    assert!(west.post("/v1/root?do=advance").await.expect_err("none").contains("no rotation"));
+    assert_eq!(west.post("/v1/root?do=rotate").await.expect("it begins")["phase"], "distribute");
+    let waits = west.post("/v1/root?do=advance").await.expect_err("nobody is there");
+    assert!(waits.contains("node west-1 is not connected"), "{waits}");
+    let _node = Node::join(&west, "west-1").await;
+    let _waypoint = Node::join_gateway(&west, "tools", "waypoint").await;
+    let waits = until_refused(&west, |waits| !waits.contains("west-1") && !waits.contains("waypoint")).await;
+    assert!(waits.contains("link east has not told"), "{waits}");
+    let unknown = west.post("/v1/root?do=advance&without=nobody").await.expect_err("no such link");
+    assert!(unknown.contains("nobody"), "{unknown}");
+    // East tells only once its own proxies hold west's bundle.
+    let here = Node::join(&east, "east-1").await;
+    let both = |held: &support::Held| {
+        held.values().any(|resource| match resource {
+            Resource::Bundle(bundle) => {
+                bundle.trust_domain.as_str() == "west.test" && bundle.roots.len() == 2
+            }
+            _ => false,
+        })
+    };
+    let fetched = tokio::time::timeout(Duration::from_secs(60), async {
+        while !both(&here.held()) || west.post("/v1/root?do=advance").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    fetched.await.expect("east fetches the bundle, and tells");
+    let status = west.post("/v1/root?do=status").await.expect("it says");
+    assert_eq!((&status["phase"], &status["roots"][1]["signs"]), (&"sign".into(), &true.into()));
+    let waits = west.post("/v1/root?do=advance&without=east").await.expect_err("the old one is in use");
+    assert!(waits.contains("node west-1 has not fetched its next certificate"), "{waits}");
+}
+
+/// Waits until an advance is refused as expected, and returns for what it waits.
+async fn until_refused(cluster: &Cluster, expected: impl Fn(&str) -> bool) -> String {
+    let mut waits = String::new();
+    for _ in 0..1000 {
+        waits = cluster.post("/v1/root?do=advance").await.expect_err("not yet");
+        if expected(&waits) {
+            return waits;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{waits}");
+}
+
+#[tokio::test]
 async fn a_token_opens_only_its_own_door() {
     let cluster = Cluster::start("west", 82, WEST).await;
     let node = Node::join(&cluster, "west-1").await;

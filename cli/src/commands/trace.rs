@@ -42,7 +42,8 @@ pub(crate) async fn run(arguments: &Trace) -> anyhow::Result<()> {
     let mut spans = BTreeMap::new();
     gather(&clusters, &id, &mut spans).await?;
     // What carried the call has traces of its own, of which a further cluster may know more.
-    let carriers: BTreeSet<String> = spans.keys().map(|(trace, _)| trace.clone()).filter(|it| *it != id).collect();
+    let carriers: BTreeSet<String> =
+        spans.keys().map(|(trace, _)| trace.clone()).filter(|it| *it != id).collect();
     for carrier in carriers.into_iter().take(CARRIERS_MAX) {
         let mut more = BTreeMap::new();
         gather(&clusters, &carrier, &mut more).await?;

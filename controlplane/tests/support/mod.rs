@@ -106,22 +106,42 @@ impl Cluster {
         }
     }
 
+    /// Changes something as whoever may read the state directory; what went wrong is a text.
+    pub(crate) async fn post(&self, path: &str) -> Result<Value, String> {
+        let token = std::fs::read_to_string(self.path().join("state/admin-token")).expect("the token");
+        let request = http::Request::post(path)
+            .header("content-type", "application/json")
+            .header("authorization", format!("Bearer {token}"));
+        let (status, body) = self.ask(request).await;
+        match status.is_success() {
+            true => Ok(serde_json::from_slice(&body).expect("JSON")),
+            false => Err(String::from_utf8_lossy(&body).into_owned()),
+        }
+    }
+
     async fn page(&self, path: &str) -> Value {
+        let (_, body) = self.ask(http::Request::get(path)).await;
+        serde_json::from_slice(&body).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&body)))
+    }
+
+    async fn ask(&self, request: http::request::Builder) -> (http::StatusCode, Bytes) {
         let socket =
             tokio::net::TcpStream::connect(self.running.admin).await.expect("the admin page listens");
         let io = hyper_util::rt::TokioIo::new(socket);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.expect("HTTP");
         tokio::spawn(connection);
-        let request = http::Request::get(path).header("host", self.running.admin.to_string());
+        let request = request.header("host", self.running.admin.to_string());
         let request = request.body(Empty::<Bytes>::new()).expect("a request");
         let response = sender.send_request(request).await.expect("an answer");
-        let body = response.into_body().collect().await.expect("a body").to_bytes();
-        serde_json::from_slice(&body).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&body)))
+        let status = response.status();
+        (status, response.into_body().collect().await.expect("a body").to_bytes())
     }
 
     fn root(&self) -> Vec<u8> {
         let pem = std::fs::read_to_string(self.path().join("state/root/root.pem")).expect("the root");
-        let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+        // The first one signs; during a rotation another follows.
+        let (first, _) = pem.split_once("-----END").expect("a certificate");
+        let body: String = first.lines().filter(|line| !line.starts_with("-----")).collect();
         base64::Engine::decode(&base64::engine::general_purpose::STANDARD, body).expect("base64")
     }
 

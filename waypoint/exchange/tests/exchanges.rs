@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use exchange::{
     Ask, Backend, Body, BodyError, BoxFuture, CallError, Chain, Closing, Convention, End, Exceeded, Exchange,
-    Filter, Judge, Known, Ledger, Place, Purpose, Register, Request, Reservation, Response, Step, Trail, answer,
+    Filter, Judge, Known, Ledger, Place, Purpose, Register, Request, Reservation, Response, Step, Trail,
+    answer,
 };
 use http::{HeaderValue, StatusCode};
 use http_body_util::BodyExt;

@@ -354,6 +354,31 @@ async fn a_root_of_another_that_cannot_be_read_takes_nothing_from_us_and_gives_i
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_another_root_signed_is_asked_for_anew_when_a_root_begins_to_sign() {
+    let rig = Rig::new(8, None);
+    rig.keeper.set_wanted(&wanted(&["planner"]));
+    let held = rig.keeper.wait(&id("planner")).await.unwrap();
+    let east: TrustDomain = "east".parse().unwrap();
+    let (old, new) = (rig.authority.ca.lock().unwrap().der.clone(), Arc::new(Ca::new()));
+    let bundle = |roots: &[&Vec<u8>]| -> Arc<Bundles> {
+        Arc::new([(east.clone(), roots.iter().copied().cloned().collect())].into())
+    };
+    // Both are believed, and the old one signs: nothing is asked for.
+    rig.keeper.set_bundles(bundle(&[&old, &new.der]));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(rig.asked().len(), 1);
+    *rig.authority.ca.lock().unwrap() = Arc::clone(&new);
+    rig.keeper.set_bundles(bundle(&[&new.der, &old]));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(rig.asked().len(), 2, "once");
+    assert_ne!(rig.keeper.current(&id("planner")).unwrap().own().serial, held.own().serial);
+    rig.keeper.set_bundles(bundle(&[&new.der]));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(rig.asked().len(), 2);
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restart_needs_no_authority() {
     let directory = tempfile::tempdir().unwrap();
     let store = || Some(Store::new(&directory.path().join("proxy")));
