@@ -76,6 +76,11 @@ fn service_row(table: &Table, service: &Service) -> Value {
         Binding::Through(key) => (Some(key.to_string()), None),
         Binding::Missing(why) => (None, Some(why.clone())),
     };
+    // What stands for an AgentBackend is served by its waypoint and has no endpoints of its own.
+    let endpoints_text = match service.ports.values().any(|port| port.backend.is_some()) {
+        true => "backend".to_owned(),
+        false => format!("{healthy}/{endpoints}"),
+    };
     let ports: Vec<String> = service
         .ports
         .iter()
@@ -87,7 +92,7 @@ fn service_row(table: &Table, service: &Service) -> Value {
         "hostname": service.key.hostname,
         "addresses": service.addresses,
         "ports": ports,
-        "endpoints": format!("{healthy}/{endpoints}"),
+        "endpoints": endpoints_text,
         "waypoint": waypoint,
         "exported_to": service.exported_to,
         "open_ports": open_ports(table, service),

@@ -1,6 +1,6 @@
 //! What content may pass: patterns, sizes, origins, and a guard that is asked.
 //!
-//! [`Rules`] are the guards of one exchange, compiled. [`screen`] looks at a whole body, [`Watch`] at text that arrives
+//! [`Rules`] are the guards of one exchange, compiled. [`screen()`] looks at a whole body, [`Watch`] at text that arrives
 //! in pieces, [`Stream`] at the messages of an event stream, [`External`] asks a guard elsewhere; [`Guarding`] is the
 //! filter that does all of it in one exchange. Everything fails closed: what cannot be read where something was to be
 //! looked for is refused.

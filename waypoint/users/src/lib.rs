@@ -1,6 +1,6 @@
 //! Who the person behind a request is: tokens and API keys, verified against issuers that are defined once.
 //!
-//! [`Credential::take`] takes the one credential out of a request, so that it goes no further; [`Users::verify`] says
+//! [`Credential::take`] takes the one credential out of a request, so that it goes no further; [`Users::authenticate`] says
 //! whose it is; [`Refusal`] is what a client learns when it is nobody's. Judging users is left to policies, and
 //! reaching an issuer to [`exchange::Upstreams`].
 //!
