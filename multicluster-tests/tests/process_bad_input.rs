@@ -309,10 +309,10 @@ const BROKEN: &[Broken<'_>] = &[
     ),
     (
         "later",
-        "POLICY  rules:\n  - name: a\n    from: [{user: {issuer: acme}}]\n",
-        9,
-        "AccessPolicy other/later",
-        "spec.rules[0].from[0].user",
+        "apiVersion: strait.dev/v1alpha1\nkind: AgentBackend\nmetadata: {name: later, namespace: other}\nspec:\n  hostnames: [later.other.mesh]\n  allowDirect: true\n  host: {host: api.example.com}\n",
+        6,
+        "AgentBackend other/later",
+        "spec.allowDirect",
         "not built",
     ),
 ];
