@@ -1,6 +1,6 @@
 //! Step 15: what a policy would refuse, before it refuses anything.
 
-use std::{fs, time::Duration};
+use std::{cell::Cell, fs, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -22,11 +22,13 @@ spec:
     to: [{mcp: {tools: [{names: [read_file]}]}}]
 ";
 const NAME: &str = "tools/no-reading";
-/// How often planner reads and searches while the policy is in audit mode.
+/// How many reads the audit must have seen, and how often planner searches while the policy is in audit mode.
 const READS: u64 = 5;
 const SEARCHES: u64 = 3;
 /// How long it may take until decisions are told, and until an edit is in force.
 const WAIT_MAX: Duration = Duration::from_secs(8);
+/// How long it may take until what was decided in audit mode is told.
+const TOLD_MAX: Duration = Duration::from_secs(15);
 
 pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
     let state = stage.west.state();
@@ -47,18 +49,23 @@ pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
         Ok(policies.to_string().contains("no-reading") && current)
     })
     .await?;
-    let mut served = 0;
-    for _ in 0..READS {
-        served += u64::from(read(stage).await?);
-    }
     for _ in 0..SEARCHES {
         call(&stage.planner, "search", json!({ "repo": "docs", "query": "mesh" })).await?;
     }
-    let told = until(WAIT_MAX, || async { Ok(counted(&audit(state).await?) >= READS) }).await?;
+    // The proxies may judge by it a moment later than the control plane told them, and tell it some seconds later.
+    let (reads, served) = (Cell::new(0_u64), Cell::new(0_u64));
+    let told = until(TOLD_MAX, || async {
+        served.set(served.get() + u64::from(read(stage).await?));
+        reads.set(reads.get() + 1);
+        Ok(counted(&audit(state).await?) >= READS)
+    })
+    .await?;
+    let (reads, served) = (reads.get(), served.get());
     let audited = audit(state).await?;
     let who = audited[0]["source"].as_str().unwrap_or("nobody").to_owned();
     let rows = audited.as_array().cloned().unwrap_or_default();
-    let only_reads = counted(&audited) == READS && rows.iter().all(|row| row["object"] == "read_file");
+    let only_reads =
+        (READS..=reads).contains(&counted(&audited)) && rows.iter().all(|row| row["object"] == "read_file");
 
     fs::write(&file, POLICY.replace("mode: Audit", "mode: Enforce"))?;
     let enforced = until(WAIT_MAX, || async { Ok(!read(stage).await?) }).await?;
@@ -68,7 +75,7 @@ pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
     let restored = until(WAIT_MAX, || async { read(stage).await }).await?;
     let ok = tried > 0
         && listed.is_some()
-        && served == READS
+        && served == reads
         && told.is_some()
         && only_reads
         && who.contains(PLANNER)
@@ -79,7 +86,7 @@ pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
         ok,
         format!(
             "strait try: of the calls so far, {tried} would be refused\n\
-             in audit mode: {served} of {READS} calls of read_file answered; strait audit {NAME}: {} of {who} would \
+             in audit mode: {served} of {reads} calls of read_file answered; strait audit {NAME}: {} of {who} would \
              have been refused{}\n\
              enforced: read_file refused after {}, search {}",
             counted(&audited),
