@@ -1,5 +1,6 @@
 //! The story: its steps in this order, one file each.
 
+mod auditing;
 mod calling;
 mod editing;
 mod failing_over;
@@ -23,7 +24,7 @@ use super::{
 use scene::Scene;
 
 /// The steps, by number and title.
-const STEPS: [(u32, &str); 14] = [
+const STEPS: [(u32, &str); 15] = [
     (1, "Everybody has an identity of its own cluster, and the clusters know each other's roots"),
     (2, "planner, in east, lists the tools of an MCP server in west"),
     (3, "planner calls a tool that it was granted"),
@@ -37,6 +38,7 @@ const STEPS: [(u32, &str); 14] = [
     (11, "planner talks to an agent of two versions, while a route moves from one to the other"),
     (12, "planner asks a model: which one, with whose key, and how much"),
     (14, "Three MCP servers are one, and a tool that changed is held back"),
+    (15, "A policy is tried, then audited, then enforced"),
     (16, "A call is followed hop by hop through both clusters"),
 ];
 
@@ -60,6 +62,7 @@ pub(super) async fn tell(stage: &mut Stage, listener: Listener) -> anyhow::Resul
             11 => researching::run(stage).await,
             12 => modelling::run(stage).await,
             14 => toolbox::run(stage).await,
+            15 => auditing::run(stage).await,
             _ => tracing::run(stage).await,
         };
         let scene =
