@@ -53,7 +53,11 @@ impl Filter for ExternalAuth {
         Box::pin(async move {
             let mut authorizers: Vec<Arc<Authorizer>> = Vec::new();
             for place in &exchange.places {
-                for authorizer in exchange.judge.authorizers(place, &exchange.facts) {
+                let asked = match exchange.judge.authorizers(place, &exchange.facts) {
+                    Ok(asked) => asked,
+                    Err(denial) => return Step::Refuse(denial),
+                };
+                for authorizer in asked {
                     if !authorizers.contains(&authorizer) {
                         authorizers.push(authorizer);
                     }

@@ -56,9 +56,7 @@ impl Judge for Court {
             return match purpose {
                 // Policies of what is gone say nothing; what still runs there ends with it.
                 Purpose::Again => Ok(()),
-                Purpose::Decide | Purpose::List => {
-                    Err(Denial::plain(Reason::PolicyMissing, format!("{place:?} is not held")))
-                }
+                Purpose::Decide | Purpose::List => Err(not_held(place)),
             };
         };
         let facts = self.seen_at(place, port, facts);
@@ -73,13 +71,14 @@ impl Judge for Court {
         }
     }
 
-    fn authorizers(&self, place: &Place, facts: &Facts) -> Vec<Arc<Authorizer>> {
+    fn authorizers(&self, place: &Place, facts: &Facts) -> Result<Vec<Arc<Authorizer>>, Denial> {
         let world = self.worlds.load();
-        let Some((set, port)) = set_of(&world.snapshot, place) else { return Vec::new() };
+        let (set, port) = set_of(&world.snapshot, place).ok_or_else(|| not_held(place))?;
         let facts = self.seen_at(place, port, facts);
         match access::judge(&world.snapshot, &set, &facts).verdict {
-            Verdict::Conditional(_, authorizers) => authorizers,
-            Verdict::Granted(_) | Verdict::Refused(_) => Vec::new(),
+            Verdict::Conditional(_, authorizers) => Ok(authorizers),
+            Verdict::Granted(_) => Ok(Vec::new()),
+            Verdict::Refused(denial) => Err(denial),
         }
     }
 
@@ -90,6 +89,10 @@ impl Judge for Court {
     fn changed(&self, seen: u64) -> BoxFuture<'static, ()> {
         self.worlds.changed(seen)
     }
+}
+
+fn not_held(place: &Place) -> Denial {
+    Denial::plain(Reason::PolicyMissing, format!("{place:?} is not held"))
 }
 
 /// The set that protects a place now, and the port that it judges by.

@@ -98,9 +98,11 @@ fn readable(waypoint: &Waypoint, places: &[Place], facts: &Facts) -> Result<(), 
         let why = format!("{} counts requests, and this port is relayed as bytes", quota.name);
         return Err(Denial::plain(Reason::QuotaExceeded, why));
     }
-    if places.iter().any(|place| !waypoint.judge.authorizers(place, facts).is_empty()) {
-        let why = "an external authorizer judges requests, and this port is relayed as bytes";
-        return Err(Denial::plain(Reason::ExternalFailed, why));
+    for place in places {
+        if !waypoint.judge.authorizers(place, facts)?.is_empty() {
+            let why = "an external authorizer judges requests, and this port is relayed as bytes";
+            return Err(Denial::plain(Reason::ExternalFailed, why));
+        }
     }
     Ok(())
 }

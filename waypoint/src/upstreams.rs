@@ -264,14 +264,16 @@ impl Calls {
             let denial = Denial::plain(Reason::TooMuch, "the exchange has used too many endpoints");
             return Err(Failed::last(CallError::Denied(denial)));
         }
-        let unasked = |place: &Place| {
-            let authorizers = self.judge.authorizers(place, &call.facts);
-            authorizers.iter().any(|authorizer| !call.trail.is_authorized(authorizer))
-        };
         let judged = self.judge.judge(place, &call.facts, Purpose::Decide);
-        let judged = judged.and_then(|()| match unasked(place) {
-            true => Err(Denial::plain(Reason::ExternalFailed, "an authorizer of the endpoint was not asked")),
-            false => Ok(()),
+        let judged = judged.and_then(|()| self.judge.authorizers(place, &call.facts));
+        let judged = judged.and_then(|authorizers| {
+            match authorizers.iter().all(|authorizer| call.trail.is_authorized(authorizer)) {
+                true => Ok(()),
+                false => {
+                    let text = "an authorizer of the endpoint was not asked";
+                    Err(Denial::plain(Reason::ExternalFailed, text))
+                }
+            }
         });
         judged.map_err(|denial| {
             call.trail.unused(place);

@@ -6,7 +6,7 @@ use mesh::{
     Denial, Facts,
     facts::Demand,
     names::{ObjectName, ServiceKey, WorkloadUid},
-    resource::{self, BackendTarget, Protocol, Traffic},
+    resource::{self, BackendKind, BackendTarget, Protocol, Traffic},
 };
 
 use crate::{Body, Call, Closing, Judge, Known, Ledger, Place, Purpose, Register, Trail, Watches};
@@ -44,6 +44,28 @@ impl Backend {
             Self::Agent(backend) => BackendTarget::Agent(backend.name.clone()),
             Self::Nowhere => BackendTarget::Broken("the rule leads nowhere".into()),
         }
+    }
+
+    /// Everything that it may call, by the places whose guards, quotas and demands on users apply as well.
+    fn leads_to(&self) -> Vec<Place> {
+        let targets: Vec<BackendTarget> = match self {
+            Self::Nowhere => Vec::new(),
+            Self::Service { .. } => vec![self.target()],
+            Self::Agent(agent) => match &agent.kind {
+                BackendKind::Mcp { servers } => servers.iter().map(|server| server.target.clone()).collect(),
+                BackendKind::A2a { target, .. } | BackendKind::Host { target, .. } => vec![target.clone()],
+                BackendKind::Llm { groups } => {
+                    let providers = groups.iter().flat_map(|group| &group.providers);
+                    providers.map(|provider| provider.target.clone()).collect()
+                }
+            },
+        };
+        let place = |target| match target {
+            BackendTarget::Service { service, port } => Some(Place::Service { service, port }),
+            BackendTarget::Agent(name) => Some(Place::Agent(name)),
+            BackendTarget::Host(_) | BackendTarget::Broken(_) => None,
+        };
+        targets.into_iter().filter_map(place).collect()
     }
 }
 
@@ -93,6 +115,18 @@ impl Exchange {
     pub fn judge(&self, facts: &Facts, purpose: Purpose) -> Result<(), Denial> {
         let mut places = self.places.iter().cloned().chain(self.trail.places());
         places.try_for_each(|place| self.judge.judge(&place, facts, purpose))
+    }
+
+    /// Everything on its way, each once: what it passed, and what its backend leads to. What bounds any of these (a
+    /// guard, a quota, a demand for a user) bounds the exchange, whichever of them is called in the end.
+    pub fn way(&self) -> Vec<Place> {
+        let mut places = self.places.clone();
+        for place in self.backend.leads_to() {
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        places
     }
 
     /// Records a refusal in this exchange and says its id.

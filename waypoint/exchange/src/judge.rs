@@ -62,7 +62,10 @@ pub trait Judge: Send + Sync {
 
     /// The external authorizers that must say yes as well, where [`Judge::judge`] lets it happen. Whoever acts on a
     /// judgement with [`Purpose::Decide`] of a whole exchange asks them.
-    fn authorizers(&self, place: &Place, facts: &Facts) -> Vec<Arc<Authorizer>>;
+    ///
+    /// # Errors
+    /// When it may not happen any more, or the place is gone: then nobody need be asked, and nothing passes.
+    fn authorizers(&self, place: &Place, facts: &Facts) -> Result<Vec<Arc<Authorizer>>, Denial>;
 
     /// Counts the snapshots that were current; grows with every swap.
     fn generation(&self) -> u64;

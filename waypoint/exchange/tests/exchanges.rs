@@ -15,7 +15,10 @@ use mesh::{
     Caller, Denial, Facts, Peer, Reason,
     facts::{Demand, Fact},
     names::{ObjectName, ServiceKey},
-    resource::{Authorizer, Catalogue, Guard, Issuer, Protocol, Quota, Secret, Traffic},
+    resource::{
+        Authorizer, BackendKind, BackendTarget, Catalogue, Guard, Issuer, McpServer, Protocol, Quota, Secret,
+        Traffic,
+    },
 };
 
 type Log = Arc<Mutex<Vec<String>>>;
@@ -65,8 +68,8 @@ impl Judge for Refusing {
         if self.0.contains(place) { Err(Denial::plain(Reason::Denied, format!("{place:?}"))) } else { Ok(()) }
     }
 
-    fn authorizers(&self, _: &Place, _: &Facts) -> Vec<Arc<Authorizer>> {
-        Vec::new()
+    fn authorizers(&self, _: &Place, _: &Facts) -> Result<Vec<Arc<Authorizer>>, Denial> {
+        Ok(Vec::new())
     }
 
     fn generation(&self) -> u64 {
@@ -285,5 +288,42 @@ fn grpc_is_told_by_the_content_type() {
         let mut request = Request::new(Body::empty());
         request.headers_mut().insert("content-type", HeaderValue::from_static(kind));
         assert_eq!(Convention::of(request.headers()), expected, "{kind}");
+    }
+}
+
+#[test]
+fn what_a_backend_leads_to_is_on_the_way_each_once() {
+    let service =
+        |name: &str| -> ServiceKey { format!("shop/{name}.shop.svc.cluster.local").parse().unwrap() };
+    let at = |name: &str| Place::Service { service: service(name), port: 80 };
+    let target = |name: &str| BackendTarget::Service { service: service(name), port: 80 };
+    let server =
+        |name: &str, target| McpServer { name: name.into(), target, path: "/mcp".into(), auth: None };
+    let agent = |kind| {
+        Backend::Agent(Arc::new(mesh::resource::Backend {
+            name: ObjectName::new("AgentBackend", "shop", "a"),
+            hostnames: Vec::new(),
+            kind,
+            set: "s".into(),
+            traffic: Traffic::default(),
+            catalogue: None,
+            broken: None,
+        }))
+    };
+    let servers = vec![
+        server("one", target("one")),
+        server("again", target("one")),
+        server("two", target("two")),
+        server("gone", BackendTarget::Broken("gone".into())),
+    ];
+    let own = Place::Agent(ObjectName::new("AgentBackend", "shop", "a"));
+    for (backend, expected) in [
+        (exchange(Vec::new()).backend, vec![own.clone(), at("web")]),
+        (agent(BackendKind::Mcp { servers }), vec![own.clone(), at("one"), at("two")]),
+        (agent(BackendKind::A2a { target: target("r"), skill_pointer: None }), vec![own.clone(), at("r")]),
+        (Backend::Nowhere, vec![own]),
+    ] {
+        let exchange = Exchange { backend, ..exchange(Vec::new()) };
+        assert_eq!(exchange.way(), expected);
     }
 }

@@ -22,7 +22,7 @@ impl Filter for Quota {
     }
 
     fn request<'a>(&'a mut self, exchange: &'a mut Exchange) -> BoxFuture<'a, Step> {
-        let quotas: Vec<Arc<resource::Quota>> = exchange.known.quotas(&exchange.places);
+        let quotas: Vec<Arc<resource::Quota>> = exchange.known.quotas(&exchange.way());
         let step = if quotas.is_empty() {
             Step::Continue
         } else {

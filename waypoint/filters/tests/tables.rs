@@ -26,8 +26,8 @@ impl Judge for Nobody {
         }
     }
 
-    fn authorizers(&self, _: &Place, _: &Facts) -> Vec<Arc<Authorizer>> {
-        Vec::new()
+    fn authorizers(&self, _: &Place, _: &Facts) -> Result<Vec<Arc<Authorizer>>, Denial> {
+        Ok(Vec::new())
     }
 
     fn generation(&self) -> u64 {

@@ -52,7 +52,7 @@ impl Refused {
 
 impl Allowed {
     pub(crate) fn of(exchange: &Exchange, model: &str) -> Self {
-        let quotas = exchange.known.quotas(&exchange.places);
+        let quotas = exchange.known.quotas(&exchange.way());
         let mut allowed = Self { quotas, default_output: None, counts: false };
         for quota in &allowed.quotas {
             for limit in quota.limits.iter().filter(|limit| applies(limit, Some(model))) {

@@ -289,10 +289,13 @@ impl Responder for Llm {
 /// The refusal of a model about which an external authorizer must be asked and was not: the filters ask before a model
 /// is chosen.
 fn unasked(exchange: &Exchange, facts: &Facts) -> Option<Denial> {
-    let mut asked = exchange.places.iter().flat_map(|place| exchange.judge.authorizers(place, facts));
-    asked.any(|authorizer| !exchange.trail.is_authorized(&authorizer)).then(|| {
-        let text = "an external authorizer of the model was not asked";
-        Denial::plain(Reason::ExternalFailed, text)
+    exchange.places.iter().find_map(|place| match exchange.judge.authorizers(place, facts) {
+        Err(denial) => Some(denial),
+        Ok(asked) if asked.iter().all(|authorizer| exchange.trail.is_authorized(authorizer)) => None,
+        Ok(_) => {
+            let text = "an external authorizer of the model was not asked";
+            Some(Denial::plain(Reason::ExternalFailed, text))
+        }
     })
 }
 

@@ -157,7 +157,7 @@ fn combined(
 /// The filters counted one request; the others are counted here.
 fn count(exchange: &Exchange, requests: usize) -> Result<(), Denial> {
     let Some(more) = requests.checked_sub(1).filter(|more| *more > 0) else { return Ok(()) };
-    let quotas = exchange.known.quotas(&exchange.places);
+    let quotas = exchange.known.quotas(&exchange.way());
     if quotas.is_empty() {
         return Ok(());
     }

@@ -69,10 +69,11 @@ impl Scope {
     pub(crate) fn decide(&self, message: McpFacts) -> Result<(), Denial> {
         let facts = Facts { mcp: Fact::Known(message.clone()), ..(*self.facts).clone() };
         self.judge(message, Purpose::Decide)?;
-        let asks = self.places.iter().any(|place| !self.judge.authorizers(place, &facts).is_empty());
-        if asks {
-            let text = "an external authorizer is asked about single messages only";
-            return Err(Denial::plain(Reason::ExternalFailed, text));
+        for place in &self.places {
+            if !self.judge.authorizers(place, &facts)?.is_empty() {
+                let text = "an external authorizer is asked about single messages only";
+                return Err(Denial::plain(Reason::ExternalFailed, text));
+            }
         }
         Ok(())
     }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use exchange::{Backend, Body, Exchange, Place, Response};
+use exchange::{Body, Exchange, Place, Response};
 use http::{HeaderValue, Method, StatusCode, header};
 use mesh::{
     Facts,
     facts::{Fact, HttpFacts},
-    resource::{Authentication, BackendTarget},
+    resource::Authentication,
     snapshot::Snapshot,
 };
 use users::Refusal;
@@ -55,34 +55,23 @@ pub(super) fn uncovered(
 /// How users are authenticated on the way of an exchange: by what its rule says, and by everything that it was
 /// addressed or led to. Each must take the token.
 fn demands(snapshot: &Snapshot, exchange: &Exchange) -> Vec<Authentication> {
-    let port = |target: &BackendTarget| match target {
-        BackendTarget::Service { service, port } => {
-            snapshot.service(service)?.ports.get(port)?.traffic.authentication.clone()
-        }
-        BackendTarget::Agent(name) => snapshot.backend(name)?.traffic.authentication.clone(),
-        BackendTarget::Host(_) | BackendTarget::Broken(_) => None,
-    };
-    let places = exchange.places.iter().filter_map(|place| match place {
-        Place::Service { service, port } => {
-            Some(BackendTarget::Service { service: service.clone(), port: *port })
-        }
-        Place::Agent(name) => Some(BackendTarget::Agent(name.clone())),
-        _ => None,
-    });
-    let backend = (!matches!(exchange.backend, Backend::Nowhere)).then(|| exchange.backend.target());
-    // A rule repeats what its listeners say only where all of them agree.
-    let ways_in = exchange.places.iter().filter_map(|place| match place {
+    let rule = &exchange.traffic.authentication;
+    let demand = |place: &Place| match place {
+        // A rule repeats what its listeners say only where all of them agree.
+        Place::Listener { .. } if rule.is_some() => None,
         Place::Listener { gateway, listener } => {
             let mut listeners = snapshot.listeners();
             let found = listeners.find(|it| it.gateway == *gateway && it.name == *listener)?;
             found.traffic.authentication.clone()
         }
-        _ => None,
-    });
-    let rule = exchange.traffic.authentication.clone();
-    let ways_in = ways_in.filter(|_| rule.is_none());
+        Place::Service { service, port } => {
+            snapshot.service(service)?.ports.get(port)?.traffic.authentication.clone()
+        }
+        Place::Agent(name) => snapshot.backend(name)?.traffic.authentication.clone(),
+        Place::Route(_) | Place::Workload { .. } => None,
+    };
     let mut demands: Vec<Authentication> = rule.iter().cloned().collect();
-    for demand in ways_in.chain(places.chain(backend).filter_map(|target| port(&target))) {
+    for demand in exchange.way().iter().filter_map(demand) {
         if !demands.contains(&demand) {
             demands.push(demand);
         }

@@ -79,8 +79,8 @@ impl Judge for Grants {
         Box::pin(std::future::pending())
     }
 
-    fn authorizers(&self, _: &Place, _: &Facts) -> Vec<Arc<Authorizer>> {
-        Vec::new()
+    fn authorizers(&self, _: &Place, _: &Facts) -> Result<Vec<Arc<Authorizer>>, Denial> {
+        Ok(Vec::new())
     }
 }
 

@@ -69,13 +69,13 @@ impl Judge for Grants {
         }
     }
 
-    fn authorizers(&self, _: &Place, facts: &Facts) -> Vec<Arc<resource::Authorizer>> {
-        match &facts.llm {
+    fn authorizers(&self, _: &Place, facts: &Facts) -> Result<Vec<Arc<resource::Authorizer>>, Denial> {
+        Ok(match &facts.llm {
             Fact::Known(LlmFacts { model: Model::Used { .. }, .. }) => {
                 self.2.lock().unwrap().iter().cloned().collect()
             }
             _ => Vec::new(),
-        }
+        })
     }
 
     fn generation(&self) -> u64 {

@@ -35,8 +35,8 @@ impl Judge for Hidden {
         if hidden { Err(Denial::plain(Reason::NoGrant, "hidden by name")) } else { Ok(()) }
     }
 
-    fn authorizers(&self, _: &Place, _: &Facts) -> Vec<Arc<Authorizer>> {
-        Vec::new()
+    fn authorizers(&self, _: &Place, _: &Facts) -> Result<Vec<Arc<Authorizer>>, Denial> {
+        Ok(Vec::new())
     }
 
     fn generation(&self) -> u64 {
