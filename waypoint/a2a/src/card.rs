@@ -9,10 +9,9 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 use url::{Host, Url};
 
-use crate::{
-    fields::fold,
-    json::{self, JsonError, Keys},
-};
+use exchange::json::{self, JsonError, Keys};
+
+use crate::fields::fold;
 
 /// How many interfaces or skills a card may have.
 pub const ENTRIES_MAX: usize = 1024;

@@ -13,7 +13,6 @@
 //! webhook carries the agent's own ids. A public name of a webhook is not resolved here. gRPC is not served.
 
 pub mod card;
-pub mod json;
 pub mod method;
 pub mod path;
 pub mod push;

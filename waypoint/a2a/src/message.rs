@@ -2,11 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use crate::{
-    fault::Fault,
-    fields::fold,
-    json::{self, JsonError, Keys},
-};
+use exchange::json::{self, JsonError, Keys};
+
+use crate::{fault::Fault, fields::fold};
 
 /// How long an id of a request may be, in bytes.
 const ID_MAX: usize = 4096;

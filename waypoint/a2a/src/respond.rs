@@ -9,7 +9,9 @@ use std::sync::Arc;
 use aws_lc_rs::{digest, rand};
 use bytes::Bytes;
 use exchange::{
-    Backend, Body, BoxFuture, CallError, Exchange, Reply, Request, Responder, Response, Upstreams, messages,
+    Backend, Body, BoxFuture, CallError, Exchange, Reply, Request, Responder, Response, Upstreams,
+    json::{self, Keys},
+    messages,
     sse::Events,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
@@ -26,7 +28,6 @@ use crate::{
     fault::{Fault, Rejection, Voice},
     fields,
     ids::{Ids, NotTaken},
-    json::{self, Keys},
     method::{Known, Version},
     onward,
     opening::{self, Binding, Opened, Opening},

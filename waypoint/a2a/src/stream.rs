@@ -1,13 +1,16 @@
 //! A stream of server-sent events from an agent to a caller: each is judged when it passes, and its ids are sealed.
 
 use bytes::Bytes;
-use exchange::{Messages, Passage, sse::Event};
+use exchange::{
+    Messages, Passage,
+    json::{self, Keys},
+    sse::Event,
+};
 use mesh::{Denial, names::WorkloadUid};
 
 use crate::{
     fault::{Fault, Recorded, Voice},
     ids::Ids,
-    json::{self, Keys},
     scope::Scope,
 };
 

@@ -11,6 +11,7 @@ pub mod credential;
 pub mod errand;
 pub mod filter;
 pub mod flight;
+pub mod json;
 pub mod judge;
 pub mod known;
 pub mod ledger;

@@ -5,7 +5,9 @@
 
 use bytes::Bytes;
 use exchange::{
-    Ask, Body, BoxFuture, Exchange, Messages, Passage, Responder as _, Response, Upstreams, Used, sse::Event,
+    Ask, Body, BoxFuture, Exchange, Messages, Passage, Responder as _, Response, Upstreams, Used,
+    json::{self, Keys},
+    sse::Event,
 };
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -14,7 +16,6 @@ use mesh::{Denial, Facts, facts::Fact};
 use crate::{
     federation::merge::{Source, merge},
     head::{Head, METHOD, NAME, PARAM_PREFIX},
-    json::{self, Keys},
     message::{Kind, Message, unreadable},
     object::Objects,
     opening::{Opened, Opening, described},

@@ -10,6 +10,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use exchange::{
     Body, CallError, Exchange, Framer as _, Place, Purpose, Response, Trail, Upstreams, credential,
+    json::{self, Keys},
     sse::{Event, Events},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
@@ -26,7 +27,6 @@ use crate::{
     federation::sessions::Upstream,
     head::{LAST_EVENT, METHOD, NAME, PARAM_PREFIX, SESSION, VERSION},
     id::Id,
-    json::{self, Keys},
     onward,
     revision::{Era, Revision},
 };

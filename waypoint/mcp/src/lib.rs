@@ -8,7 +8,6 @@
 
 pub mod definition;
 pub mod head;
-pub mod json;
 pub mod listing;
 pub mod message;
 pub mod object;

@@ -6,10 +6,9 @@ use bytes::Bytes;
 use mesh::facts::{Arguments, McpFacts, McpObject};
 use serde_json::{Value, value::RawValue};
 
-use crate::{
-    json::{self, JsonError, Keys},
-    raw::{self, Edits},
-};
+use exchange::json::{self, JsonError, Keys};
+
+use crate::raw::{self, Edits};
 
 /// A list that answers carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,10 +9,9 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 
 pub use crate::id::{Id, NAME_MAX};
-use crate::{
-    json::{self, Keys},
-    rejection::{INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Rejection},
-};
+use exchange::json::{self, Keys};
+
+use crate::rejection::{INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Rejection};
 
 /// The `_meta` key in which a request of 2026-07-28 says its version.
 pub const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";

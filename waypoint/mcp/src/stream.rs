@@ -1,7 +1,11 @@
 //! A stream of server-sent events from a server to a caller: each message is judged when it passes.
 
 use bytes::Bytes;
-use exchange::{Messages, Passage, sse::Event};
+use exchange::{
+    Messages, Passage,
+    json::{self, Keys},
+    sse::Event,
+};
 use mesh::{
     Denial,
     facts::{McpFacts, McpObject},
@@ -10,7 +14,6 @@ use serde_json::{Value, json};
 
 use crate::{
     gate::Gate,
-    json::{self, Keys},
     listing,
     message::Id,
     post::{self, Posts},

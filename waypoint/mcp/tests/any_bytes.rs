@@ -3,13 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use bytes::Bytes;
-use mcp::{
-    json::{self, Keys},
-    listing,
-    message::Message,
-    object::Objects,
-    revision::Era,
-};
+use exchange::json::{self, Keys};
+use mcp::{listing, message::Message, object::Objects, revision::Era};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

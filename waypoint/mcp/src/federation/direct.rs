@@ -3,7 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use exchange::{CallError, Response, messages, sse::Events};
+use exchange::{
+    CallError, Response,
+    json::{self, Keys},
+    messages,
+    sse::Events,
+};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::Value;
 
@@ -16,7 +21,6 @@ use super::{
 use crate::{
     courier::{Came, Parcel},
     id::Id,
-    json::{self, Keys},
     learn,
     message::Message,
     names,

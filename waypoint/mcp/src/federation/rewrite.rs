@@ -6,9 +6,10 @@ use bytes::Bytes;
 use mesh::facts::{McpFacts, McpObject};
 use serde_json::{Value, value::RawValue};
 
+use exchange::json::{self, Keys};
+
 use crate::{
     id::Id,
-    json::{self, Keys},
     names,
     raw::{self, Edits, Fields},
     scope::Scope,

@@ -195,7 +195,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
 }
 
 /// The key without case. Through upper case, so that letters with several lower cases fall together (`ſ` and `s`).
-pub(crate) fn fold(key: &str) -> String {
+pub fn fold(key: &str) -> String {
     key.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
