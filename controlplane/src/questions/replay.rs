@@ -42,6 +42,8 @@ pub(crate) struct Change {
 struct Replayed {
     most: Facts,
     least: Facts,
+    /// Some of it was not told apart: what is refused because of that may not be.
+    vague: bool,
 }
 
 /// What would change between two states, most calls first.
@@ -92,6 +94,7 @@ fn judged(snapshot: &Snapshot, row: &Row, replayed: &Replayed) -> Known {
     let most = access::judge(snapshot, &set, &replayed.most).verdict;
     let least = access::judge(snapshot, &set, &replayed.least).verdict;
     match (most, least) {
+        (Verdict::Refused(_), _) if replayed.vague => Known::Depends,
         (Verdict::Refused(denial), _) => Known::Refused(denial.to_string()),
         (Verdict::Granted(_), Verdict::Granted(_)) => Known::Granted,
         _ => Known::Depends,
@@ -146,7 +149,8 @@ fn replayed(row: &Row) -> Option<Replayed> {
         user: None,
     };
     let least = of(Arguments::Given(Arc::new(serde_json::Value::Null)));
-    Some(Replayed { most: of(Arguments::Listing), least })
+    let vague = [&asked.method, &asked.host, &asked.path, &asked.object].iter().any(|text| &***text == OTHER);
+    Some(Replayed { most: of(Arguments::Listing), least, vague })
 }
 
 fn peer(source: &str) -> Option<Peer> {
@@ -195,4 +199,136 @@ fn llm(row: &Row) -> Fact<LlmFacts> {
         _ => return Fact::NotApplicable,
     };
     Fact::Known(LlmFacts { operation: Arc::clone(&row.asked.method), model })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, sync::Arc};
+
+    use mesh::{
+        names::{ObjectName, ServiceKey},
+        resource::{
+            Action, ArgumentTerm, ArgumentTest, Balancing, Binding, DefaultAccess, McpTerm, Mode, Operation,
+            Policy, PolicyRef, PolicySet, Protocol, Resource, Rule, Service, ServicePort, Source, Stage,
+            StageKind, TextMatch, ToolTerm, Traffic,
+        },
+    };
+    use wire::report::Asked;
+
+    use super::*;
+
+    const PLANNER: &str = "spiffe://east/ns/shop/sa/planner";
+
+    /// A service of tools that anyone may use but for what this policy denies.
+    fn published(denied: Option<(&str, Vec<ArgumentTerm>)>) -> Published {
+        let name = || ObjectName::new("AccessPolicy", "shop", "p");
+        let mut resources = Vec::new();
+        let mut stages = Vec::new();
+        if let Some((tool, arguments)) = denied {
+            let term = ToolTerm { names: vec![TextMatch::Exact(tool.into())], access: None, arguments };
+            let mcp = McpTerm { tools: Some(vec![term]), ..McpTerm::default() };
+            let rule = Rule {
+                name: "r".into(),
+                from: vec![Source { anyone: true, ..Source::default() }],
+                to: Some(vec![Operation { mcp: Some(mcp), ..Operation::default() }]),
+                when: None,
+            };
+            resources.push(Resource::Policy(Arc::new(Policy {
+                name: name(),
+                action: Action::Deny,
+                mode: Mode::Enforce,
+                broken: None,
+                rules: vec![rule],
+                authorizer: None,
+            })));
+            let policies = vec![PolicyRef { name: name(), version: None }];
+            stages.push(Stage { kind: StageKind::Target, policies });
+        }
+        resources.push(Resource::PolicySet(Arc::new(PolicySet {
+            name: "s".into(),
+            stages,
+            default_access: DefaultAccess::Open,
+            guards: Vec::new(),
+            quotas: Vec::new(),
+        })));
+        let port = ServicePort {
+            name: "mcp".into(),
+            protocol: Protocol::Mcp,
+            set: "s".into(),
+            traffic: Traffic::default(),
+            backend: None,
+        };
+        resources.push(Resource::Service(Arc::new(Service {
+            key: ServiceKey { namespace: "shop".into(), hostname: "tools.shop.svc.cluster.local".into() },
+            name: "tools".into(),
+            aliases: Vec::new(),
+            addresses: Vec::new(),
+            ports: BTreeMap::from([(80, port)]),
+            binding: Binding::None,
+            balancing: Balancing::default(),
+            exported_to: BTreeSet::new(),
+            identities: Vec::new(),
+        })));
+        let keyed: Vec<_> = resources.into_iter().map(|resource| (resource.key(), resource)).collect();
+        Published::drafted(keyed.iter().map(|(key, resource)| (key, resource)))
+    }
+
+    fn call(destination: &str, tool: &str, verdict: &'static str) -> Row {
+        let asked = Asked {
+            place: "service".into(),
+            port: 80,
+            protocol: "mcp".into(),
+            method: "tools/call".into(),
+            path: "/mcp".into(),
+            object: tool.into(),
+            ..Asked::default()
+        };
+        Row {
+            verdict,
+            mode: "enforce",
+            reason: "".into(),
+            policy: "".into(),
+            rule: "".into(),
+            source: PLANNER.into(),
+            destination: destination.into(),
+            asked,
+            count: 2,
+            first: String::new(),
+            last: String::new(),
+            first_second: 0,
+            last_second: 0,
+            proxy: "waypoint".into(),
+        }
+    }
+
+    #[test]
+    fn what_a_draft_would_change_is_counted() {
+        let is_docs =
+            || vec![ArgumentTerm { path: "/repo".into(), test: ArgumentTest::In(vec!["docs".into()]) }];
+        let open = || published(None);
+        let no_reading = || published(Some(("read", Vec::new())));
+        let no_docs = || published(Some(("read", is_docs())));
+        const HOST: &str = "tools.shop.svc.cluster.local";
+        for (now, then, row, expected) in [
+            (open(), no_reading(), call(HOST, "read", "granted"), Some("refused")),
+            // As gateways tell it, and as nodes do.
+            (open(), no_reading(), call(&format!("{HOST}:80"), "read", "granted"), Some("refused")),
+            (open(), no_reading(), call(&format!("shop/{HOST}:80"), "read", "granted"), Some("refused")),
+            (open(), no_reading(), call(HOST, "search", "granted"), None),
+            (no_reading(), open(), call(HOST, "read", "refused"), Some("granted")),
+            // Arguments are not kept: what hangs on them is said to hang on them.
+            (open(), no_docs(), call(HOST, "read", "granted"), Some("depends")),
+            // How it was decided is kept.
+            (no_docs(), no_reading(), call(HOST, "read", "granted"), Some("refused")),
+            (no_docs(), no_reading(), call(HOST, "read", "refused"), None),
+            // It was not told apart, or is not there any more.
+            (open(), no_reading(), call(HOST, OTHER, "granted"), Some("depends")),
+            (open(), no_reading(), call("gone.shop.svc.cluster.local:80", "read", "granted"), None),
+        ] {
+            let found = changes(&now, &then, std::slice::from_ref(&row));
+            let shown: Vec<_> = found.iter().map(|change| (change.would_be, change.count)).collect();
+            let expected: Vec<_> = expected.into_iter().map(|would_be| (would_be, 2)).collect();
+            assert_eq!(shown, expected, "{} {}", row.destination, row.asked.object);
+        }
+    }
 }
