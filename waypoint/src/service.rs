@@ -10,7 +10,7 @@ mod watched;
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use exchange::{
-    Body, Closing, Convention, Exchange, Filter, Request, Responder, Response, Step, Trail, answer,
+    Body, Chain, Closing, Convention, Exchange, Filter, Request, Responder, Response, Step, Trail, answer,
 };
 use filters::{Guests, Plan, Refused, Surroundings};
 use guards::{Guarding, Rules};
@@ -20,6 +20,7 @@ use mesh::{
 };
 
 use tokio::sync::OwnedSemaphorePermit;
+use users::Challenge;
 
 use self::{
     lead::{Led, lead},
@@ -132,6 +133,9 @@ fn begin(
     Ok((exchange, led))
 }
 
+/// What is said of a request that took too long.
+const LATE: &str = "the request took longer than it may";
+
 async fn run(
     waypoint: &Arc<Waypoint>,
     entered: &Entered,
@@ -171,15 +175,7 @@ async fn run(
         }
     }
     // Registered before it is judged: a denial that arrives meanwhile finds it.
-    let registered = waypoint.connections.register(Running {
-        kind: Kind::Exchange,
-        came: entered.came.clone(),
-        facts: Arc::clone(&exchange.facts),
-        places: exchange.places.clone(),
-        trail: exchange.trail.clone(),
-        closing: exchange.closing.clone(),
-        began: ended.began(),
-    });
+    let registered = waypoint.connections.register(running(entered, &exchange, &ended));
     let surroundings = Surroundings { mirrors: waypoint.mirrors.clone(), chance: (waypoint.chance)() };
     let (refused, challenge) = refusal.map(|refusal| (refusal.denial, refusal.challenge)).unzip();
     let guests = Guests {
@@ -195,45 +191,71 @@ async fn run(
         Finish::new(chain, ended, (registered, room), exchange.trail.clone(), exchange.closing.clone());
     let responder = spoken.responder(waypoint);
     let convention = Convention::of(exchange.request.headers());
-    let answered = async {
-        // Admitted once more, now that a revocation would find it.
-        let admitted = entered.came.admit(&waypoint.worlds.load().snapshot);
-        if let Err(denial) = admitted {
-            return responder.refuse(&exchange, &denial);
-        }
-        match finish.chain.request(&mut exchange).await {
-            Step::Continue => match &led.broken {
-                None => responder.respond(&mut exchange, &*waypoint.upstreams).await,
-                Some(denial) => Fixed(denial.clone()).respond(&mut exchange, &*waypoint.upstreams).await,
-            },
-            Step::Refuse(denial) => {
-                let mut response = responder.refuse(&exchange, &denial);
-                if let Some(challenge) = challenge
-                    && matches!(denial.reason, Reason::UserMissing | Reason::UserInvalid)
-                {
-                    let (mut head, body) = response.into_parts();
-                    challenge.write(&mut head.status, &mut head.headers);
-                    response = Response::from_parts(head, body);
-                }
-                response
-            }
-            Step::Answer(response) => response,
-        }
-    };
+    let answered = respond(waypoint, entered, &led, (responder, challenge), &mut finish.chain, &mut exchange);
     let (mut response, deadline) = match within(deadline, answered).await {
         Some(response) => (response, deadline),
         None => {
-            let late = "the request took longer than it may";
-            exchange.trail.failed(late);
+            exchange.trail.failed(LATE);
             // To say so takes as long as it takes.
-            (answer::plain(convention, http::StatusCode::GATEWAY_TIMEOUT, None, late), None)
+            (answer::plain(convention, http::StatusCode::GATEWAY_TIMEOUT, None, LATE), None)
         }
     };
-    finish.chain.response(&mut exchange, &mut response).await;
+    let met = within(deadline, finish.chain.response(&mut exchange, &mut response)).await;
+    if met.is_none() {
+        exchange.trail.failed(LATE);
+        response = answer::plain(convention, http::StatusCode::GATEWAY_TIMEOUT, None, LATE);
+    }
     if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
         return upgrade::relay(response, on_upgrade, finish, idle);
     }
     finish.watch(response, deadline, idle)
+}
+
+/// The exchange, for those who may have to end it.
+fn running(entered: &Entered, exchange: &Exchange, ended: &Ended) -> Running {
+    Running {
+        kind: Kind::Exchange,
+        came: entered.came.clone(),
+        facts: Arc::clone(&exchange.facts),
+        places: exchange.places.clone(),
+        trail: exchange.trail.clone(),
+        closing: exchange.closing.clone(),
+        began: ended.began(),
+    }
+}
+
+/// Leads the request through its filters to whoever answers it.
+async fn respond(
+    waypoint: &Waypoint,
+    entered: &Entered,
+    led: &Led,
+    (responder, challenge): (&dyn Responder, Option<Challenge>),
+    chain: &mut Chain,
+    exchange: &mut Exchange,
+) -> Response {
+    // Admitted once more, now that a revocation would find it.
+    let admitted = entered.came.admit(&waypoint.worlds.load().snapshot);
+    if let Err(denial) = admitted {
+        return responder.refuse(exchange, &denial);
+    }
+    match chain.request(exchange).await {
+        Step::Continue => match &led.broken {
+            None => responder.respond(exchange, &*waypoint.upstreams).await,
+            Some(denial) => Fixed(denial.clone()).respond(exchange, &*waypoint.upstreams).await,
+        },
+        Step::Refuse(denial) => {
+            let response = responder.refuse(exchange, &denial);
+            match challenge.filter(|_| matches!(denial.reason, Reason::UserMissing | Reason::UserInvalid)) {
+                None => response,
+                Some(challenge) => {
+                    let (mut head, body) = response.into_parts();
+                    challenge.write(&mut head.status, &mut head.headers);
+                    Response::from_parts(head, body)
+                }
+            }
+        }
+        Step::Answer(response) => response,
+    }
 }
 
 /// Leads a request that names a task or context once more, to where that lives: only its body says so, and it is read
