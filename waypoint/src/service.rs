@@ -181,7 +181,10 @@ async fn run(
     let guests = Guests {
         quota: Some(Box::new(filters::quota::Quota::default())),
         authenticate: refused.map(|denial| Box::new(Refused::new("authenticate", denial)) as Box<dyn Filter>),
-        external: Some(Box::new(ExternalAuth::new(waypoint.errands.clone()))),
+        external: Some(Box::new(ExternalAuth::new(
+            waypoint.own.identity.clone(),
+            Arc::clone(&waypoint.upstreams),
+        ))),
         guard: guarding,
     };
     let chain = Plan::chain(&led.plans(), guests, &surroundings, exchange.trail.clone());

@@ -17,12 +17,14 @@ mod tries;
 
 use std::{sync::Arc, time::Duration};
 
-use exchange::{BoxFuture, Call, CallError, Judge, Place, Purpose, Reply, Request, Upstream, Upstreams};
+use exchange::{
+    Asking, BoxFuture, Call, CallError, Changes, Judge, Place, Purpose, Reply, Request, Upstream, Upstreams,
+};
 use mesh::{
-    Denial, Reason,
+    Denial, Facts, Reason,
     hop::At,
     names::{ServiceKey, WorkloadUid},
-    resource::{BackendTarget, ExternalHost, Protocol, Retries, Traffic},
+    resource::{Authorizer, BackendTarget, ExternalHost, Protocol, Retries, Traffic},
 };
 use runtime::{Spans, spans::Link};
 use transport::{DialError, Fault};
@@ -37,6 +39,7 @@ use self::{
     tries::{Failed, Stage, Tries, again, is_idempotent},
 };
 use crate::{
+    authorizers::{self, Said},
     causes::with_causes,
     own::Own,
     report::{Carried, Carrier},
@@ -246,10 +249,10 @@ impl Calls {
             At::Port(port, _) => Some(Place::Workload { workload: endpoint.clone(), port: *port }),
             At::Waypoint | At::Remote => None,
         };
-        if let Some(place) = &place {
-            self.enter(call, place)?;
-        }
         drop(world);
+        if let Some(place) = &place {
+            self.enter(call, place).await?;
+        }
         let sent = self.deliver(call, service, &way, speaks, traffic).await;
         if let (Err(_), Some(place)) = (&sent, &place) {
             call.trail.unused(place);
@@ -257,28 +260,48 @@ impl Calls {
         sent
     }
 
-    /// Uses a port of an endpoint, if its policies allow it. It is noted before it is judged: a denial that arrives
-    /// meanwhile finds it.
-    fn enter(&self, call: &Call, place: &Place) -> Result<(), Failed> {
+    /// Uses a port of an endpoint, if its policies and their external authorizers allow it. It is noted before it is
+    /// judged: a denial that arrives meanwhile finds it.
+    async fn enter(&self, call: &mut Call, place: &Place) -> Result<(), Failed> {
         if !call.trail.used(place.clone()) {
             let denial = Denial::plain(Reason::TooMuch, "the exchange has used too many endpoints");
             return Err(Failed::last(CallError::Denied(denial)));
         }
         let judged = self.judge.judge(place, &call.facts, Purpose::Decide);
         let judged = judged.and_then(|()| self.judge.authorizers(place, &call.facts));
-        let judged = judged.and_then(|authorizers| {
-            match authorizers.iter().all(|authorizer| call.trail.is_authorized(authorizer)) {
-                true => Ok(()),
-                false => {
-                    let text = "an authorizer of the endpoint was not asked";
-                    Err(Denial::plain(Reason::ExternalFailed, text))
+        let entered = match judged {
+            Ok(authorizers) => {
+                let closing = call.closing.clone();
+                tokio::select! {
+                    asked = self.ask_all(call, authorizers) => asked.map_err(CallError::Denied),
+                    denial = closing.closed() => Err(CallError::Closed((*denial).clone())),
                 }
             }
-        });
-        judged.map_err(|denial| {
+            Err(denial) => Err(CallError::Denied(denial)),
+        };
+        entered.map_err(|error| {
             call.trail.unused(place);
-            Failed::last(CallError::Denied(denial))
+            Failed::last(error)
         })
+    }
+
+    /// Asks the external authorizers of an endpoint that did not say yes already.
+    async fn ask_all(&self, call: &mut Call, authorizers: Vec<Arc<Authorizer>>) -> Result<(), Denial> {
+        for authorizer in authorizers {
+            if call.trail.is_authorized(&authorizer, &call.facts) {
+                continue;
+            }
+            if call.request.extensions().get::<Asking>().is_some() {
+                let text =
+                    "an authorizer or guard stands behind an authorizer itself, about which nobody is asked";
+                return Err(Denial::plain(Reason::ExternalFailed, text));
+            }
+            authorizers::hold(&authorizer, call.request.body_mut()).await?;
+            let changes = self.authorize(&authorizer, &call.facts, &call.request).await?;
+            changes.apply(call.request.headers_mut());
+            call.trail.authorized(authorizer, &call.facts);
+        }
+        Ok(())
     }
 
     /// Connects and sends.
@@ -458,6 +481,20 @@ impl Calls {
 impl Upstreams for Calls {
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Reply, CallError>> {
         Box::pin(self.send(call))
+    }
+
+    fn authorize<'a>(
+        &'a self,
+        authorizer: &'a Authorizer,
+        facts: &'a Facts,
+        request: &'a Request,
+    ) -> BoxFuture<'a, Result<Changes, Denial>> {
+        Box::pin(async move {
+            match authorizers::ask(self, &self.own.identity, authorizer, facts, request).await? {
+                Said::Yes(changes) => Ok(changes),
+                Said::No { .. } => Err(authorizers::no()),
+            }
+        })
     }
 }
 

@@ -126,6 +126,29 @@ impl Body {
         }
     }
 
+    /// The same body, whose trailers are changed by `clean` when they come. If none are left, there were none.
+    pub fn cleaned(self, clean: fn(&mut HeaderMap)) -> Self {
+        match self.state {
+            State::Empty => Self::empty(),
+            State::Held { bytes, trailers } => {
+                let trailers = trailers.and_then(|trailers| cleaned(trailers, clean));
+                if bytes.is_empty() && trailers.is_none() {
+                    return Self::empty();
+                }
+                Self { state: State::Held { bytes, trailers } }
+            }
+            state @ State::Streamed { .. } => Self::piped(Cleaned { body: Self { state }, clean }),
+        }
+    }
+
+    /// Its trailers, if it is held and has any.
+    pub fn held_trailers(&self) -> Option<&HeaderMap> {
+        match &self.state {
+            State::Held { trailers, .. } => trailers.as_ref(),
+            State::Empty | State::Streamed { .. } => None,
+        }
+    }
+
     /// The same body again, if it is held or empty: for a further attempt, or a copy.
     pub fn again(&self) -> Option<Self> {
         let state = match &self.state {
@@ -190,6 +213,45 @@ fn whole(frames: VecDeque<Frame<Bytes>>, length: usize) -> State {
         }
     };
     if bytes.is_empty() && trailers.is_none() { State::Empty } else { State::Held { bytes, trailers } }
+}
+
+fn cleaned(mut trailers: HeaderMap, clean: fn(&mut HeaderMap)) -> Option<HeaderMap> {
+    clean(&mut trailers);
+    (!trailers.is_empty()).then_some(trailers)
+}
+
+/// A body whose trailers are changed when they come.
+struct Cleaned {
+    body: Body,
+    clean: fn(&mut HeaderMap),
+}
+
+impl http_body::Body for Cleaned {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let clean = self.clean;
+        let polled = ready!(Pin::new(&mut self.body).poll_frame(context));
+        Poll::Ready(match polled {
+            Some(Ok(frame)) => match frame.into_trailers() {
+                Ok(trailers) => cleaned(trailers, clean).map(|trailers| Ok(Frame::trailers(trailers))),
+                Err(frame) => Some(Ok(frame)),
+            },
+            other => other,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 impl http_body::Body for Body {

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use mesh::{
     Caller, Facts, Identity, Peer,
     facts::{Fact, HttpFacts},
@@ -38,72 +38,95 @@ pub enum ErrandError {
     Answer(#[from] HoldError),
 }
 
+/// The trailers of an errand's answer, among its extensions.
+#[derive(Debug, Clone)]
+pub struct Trailers(pub HeaderMap);
+
 impl Errands {
     /// Errands in the name of this identity.
     pub fn new(own: Identity, upstreams: Arc<dyn Upstreams>) -> Self {
         Self { own, upstreams }
     }
 
-    /// Sends a request and reads the whole answer. The host is that of the target. Nothing is tried twice.
+    /// As [`run`], by its own upstreams.
     ///
     /// # Errors
-    /// When no answer comes in time, or it is longer than `answer_bytes_max`. Any status is an answer.
+    /// As there.
     pub async fn send(
         &self,
         target: &BackendTarget,
-        mut request: Request,
+        request: Request,
         timeout: Duration,
         answer_bytes_max: usize,
     ) -> Result<http::Response<Bytes>, ErrandError> {
-        let (host, port) = match target {
-            BackendTarget::Service { service, port } => (service.hostname.to_string(), *port),
-            BackendTarget::Host(host) => (host.host.to_string(), host.port),
-            BackendTarget::Agent(_) | BackendTarget::Broken(_) => (String::new(), 0),
-        };
-        if let Ok(value) = HeaderValue::from_str(&format!("{host}:{port}")) {
-            request.headers_mut().insert(header::HOST, value);
-        }
-        let http = HttpFacts {
-            method: request.method().as_str().into(),
-            path: request.uri().path().into(),
-            host: host.into(),
-            headers: Default::default(),
-        };
-        let span = Some(Millis(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1)));
-        let call = Call {
-            target: target.clone(),
-            request,
-            facts: Arc::new(self.facts(http, port)),
-            traffic: Traffic {
-                request_timeout: span,
-                attempt_timeout: span,
-                connect_timeout: span,
-                retries: Some(Retries { attempts: 0, codes: Vec::new(), backoff: None }),
-                ..Traffic::default()
-            },
-            pin: None,
-            trail: Trail::default(),
-            closing: Closing::default(),
-        };
-        let work = async {
-            let (head, mut body) = self.upstreams.call(call).await?.response.into_parts();
-            let body = Body::hold(&mut body, answer_bytes_max).await?.clone();
-            Ok(http::Response::from_parts(head, body))
-        };
-        tokio::time::timeout(timeout, work).await.unwrap_or(Err(ErrandError::Late(timeout)))
+        run(&*self.upstreams, &self.own, target, request, timeout, answer_bytes_max).await
     }
+}
 
-    fn facts(&self, http: HttpFacts, port: u16) -> Facts {
-        Facts {
-            caller: Caller { workload: Peer::Verified(self.own.clone()), by: None },
-            source_address: None,
-            port,
-            http: Fact::Known(http),
-            mcp: Fact::NotApplicable,
-            a2a: Fact::NotApplicable,
-            llm: Fact::NotApplicable,
-            user: None,
+/// Sends a request in the name of `own` and reads the whole answer. The host is that of the target. Nothing is tried
+/// twice. Trailers are among the extensions of the answer, as [`Trailers`].
+///
+/// # Errors
+/// When no answer comes in time, or it is longer than `answer_bytes_max`. Any status is an answer.
+pub async fn run(
+    upstreams: &dyn Upstreams,
+    own: &Identity,
+    target: &BackendTarget,
+    mut request: Request,
+    timeout: Duration,
+    answer_bytes_max: usize,
+) -> Result<http::Response<Bytes>, ErrandError> {
+    let (host, port) = match target {
+        BackendTarget::Service { service, port } => (service.hostname.to_string(), *port),
+        BackendTarget::Host(host) => (host.host.to_string(), host.port),
+        BackendTarget::Agent(_) | BackendTarget::Broken(_) => (String::new(), 0),
+    };
+    if let Ok(value) = HeaderValue::from_str(&format!("{host}:{port}")) {
+        request.headers_mut().insert(header::HOST, value);
+    }
+    let http = HttpFacts {
+        method: request.method().as_str().into(),
+        path: request.uri().path().into(),
+        host: host.into(),
+        headers: Default::default(),
+    };
+    let span = Some(Millis(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1)));
+    let call = Call {
+        target: target.clone(),
+        request,
+        facts: Arc::new(facts(own, http, port)),
+        traffic: Traffic {
+            request_timeout: span,
+            attempt_timeout: span,
+            connect_timeout: span,
+            retries: Some(Retries { attempts: 0, codes: Vec::new(), backoff: None }),
+            ..Traffic::default()
+        },
+        pin: None,
+        trail: Trail::default(),
+        closing: Closing::default(),
+    };
+    let work = async {
+        let (mut head, mut body) = upstreams.call(call).await?.response.into_parts();
+        let whole = Body::hold(&mut body, answer_bytes_max).await?.clone();
+        if let Some(trailers) = body.held_trailers() {
+            head.extensions.insert(Trailers(trailers.clone()));
         }
+        Ok(http::Response::from_parts(head, whole))
+    };
+    tokio::time::timeout(timeout, work).await.unwrap_or(Err(ErrandError::Late(timeout)))
+}
+
+fn facts(own: &Identity, http: HttpFacts, port: u16) -> Facts {
+    Facts {
+        caller: Caller { workload: Peer::Verified(own.clone()), by: None },
+        source_address: None,
+        port,
+        http: Fact::Known(http),
+        mcp: Fact::NotApplicable,
+        a2a: Fact::NotApplicable,
+        llm: Fact::NotApplicable,
+        user: None,
     }
 }
 

@@ -60,12 +60,7 @@ impl Backend {
                 }
             },
         };
-        let place = |target| match target {
-            BackendTarget::Service { service, port } => Some(Place::Service { service, port }),
-            BackendTarget::Agent(name) => Some(Place::Agent(name)),
-            BackendTarget::Host(_) | BackendTarget::Broken(_) => None,
-        };
-        targets.into_iter().filter_map(place).collect()
+        targets.iter().filter_map(Place::of).collect()
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mesh::{
     Denial, Facts,
     names::{ObjectName, ServiceKey, WorkloadUid},
-    resource::Authorizer,
+    resource::{Authorizer, BackendTarget},
 };
 
 use crate::{BoxFuture, Trail};
@@ -39,6 +39,19 @@ pub enum Place {
         /// The port.
         port: u16,
     },
+}
+
+impl Place {
+    /// The place of what a call goes to, if policies protect it.
+    pub fn of(target: &BackendTarget) -> Option<Self> {
+        match target {
+            BackendTarget::Service { service, port } => {
+                Some(Self::Service { service: service.clone(), port: *port })
+            }
+            BackendTarget::Agent(name) => Some(Self::Agent(name.clone())),
+            BackendTarget::Host(_) | BackendTarget::Broken(_) => None,
+        }
+    }
 }
 
 /// Why it is asked.
@@ -78,4 +91,10 @@ pub trait Judge: Send + Sync {
 pub trait Register: Send + Sync {
     /// Records a refusal and says its id.
     fn refused(&self, denial: &Denial, facts: &Facts, trail: &Trail) -> Arc<str>;
+
+    /// Counts what a policy in audit that is no access policy would have decided of an exchange: `refusal`, or to let it
+    /// pass.
+    fn audited(&self, policy: &ObjectName, refusal: Option<&Denial>, facts: &Facts, trail: &Trail) {
+        let _ = (policy, refusal, facts, trail);
+    }
 }

@@ -5,6 +5,7 @@
 //! [`Responder`]. Protocol crates and filters stand on this crate and not on each other.
 
 pub mod answer;
+pub mod authorize;
 pub mod body;
 pub mod closing;
 pub mod credential;
@@ -23,9 +24,10 @@ pub mod upstream;
 pub mod watch;
 
 pub use answer::Convention;
+pub use authorize::Changes;
 pub use body::{Body, BodyError, HoldError};
 pub use closing::Closing;
-pub use errand::{Asking, ErrandError, Errands};
+pub use errand::{Asking, ErrandError, Errands, Trailers};
 pub use filter::{Chain, End, Filter, Step};
 pub use flight::{Backend, Exchange, Request, Response};
 pub use judge::{Judge, Place, Purpose, Register};

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 use mesh::{
-    Denial, Identity,
+    Denial, Facts, Identity,
     names::{ServiceKey, WorkloadUid},
     resource::Authorizer,
 };
@@ -71,8 +71,8 @@ pub struct Record {
     pub addressed: Option<Place>,
     /// Endpoint ports that were used.
     pub places: Vec<Place>,
-    /// External authorizers that said yes.
-    pub authorized: Vec<Arc<Authorizer>>,
+    /// External authorizers that said yes, and what was known of what they were asked about.
+    pub authorized: Vec<(Arc<Authorizer>, Arc<Facts>)>,
     /// The last upstream.
     pub upstream: Option<Upstream>,
     /// Attempts made upstream.
@@ -135,17 +135,20 @@ impl Trail {
         self.record.lock().places.retain(|used| used != place);
     }
 
-    /// An external authorizer said yes.
-    pub fn authorized(&self, authorizer: Arc<Authorizer>) {
+    /// An external authorizer said yes to what has these facts. Of more than [`PLACES_MAX`] it is forgotten: they are
+    /// asked again.
+    pub fn authorized(&self, authorizer: Arc<Authorizer>, facts: &Arc<Facts>) {
         let mut record = self.record.lock();
         if record.authorized.len() < PLACES_MAX {
-            record.authorized.push(authorizer);
+            record.authorized.push((authorizer, Arc::clone(facts)));
         }
     }
 
-    /// True if this external authorizer said yes.
-    pub fn is_authorized(&self, authorizer: &Authorizer) -> bool {
-        self.record.lock().authorized.iter().any(|one| **one == *authorizer)
+    /// True if this external authorizer said yes to what has these very facts: its word about one message of an
+    /// exchange, or one model, says nothing of another.
+    pub fn is_authorized(&self, authorizer: &Authorizer, facts: &Arc<Facts>) -> bool {
+        let record = self.record.lock();
+        record.authorized.iter().any(|(one, about)| **one == *authorizer && Arc::ptr_eq(about, facts))
     }
 
     /// The caller addressed this.

@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 use mesh::{
-    Denial, Facts,
+    Denial, Facts, Reason,
     names::WorkloadUid,
-    resource::{BackendTarget, Traffic},
+    resource::{Authorizer, BackendTarget, Traffic},
 };
 
-use crate::{BodyError, BoxFuture, Closing, Request, Response, Trail};
+use crate::{BodyError, BoxFuture, Changes, Closing, Request, Response, Trail};
 
 /// One call, on behalf of the caller in its facts.
 #[derive(Debug)]
@@ -43,6 +43,24 @@ pub struct Reply {
 pub trait Upstreams: Send + Sync {
     /// Sends a request to a backend and waits for the head of the answer.
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Reply, CallError>>;
+
+    /// Asks an external authorizer about a request and what is known of it, and says what its yes changes of the
+    /// request. A body that the authorizer is told must be held. Filters ask what stands before the responder, and
+    /// [`Upstreams::call`] what stands before the chosen endpoint; a responder asks only about what it alone knows:
+    /// the model that is used, one message of several. Who reaches nobody can ask nobody, and is refused.
+    ///
+    /// # Errors
+    /// The denial, for whatever is not a yes.
+    fn authorize<'a>(
+        &'a self,
+        authorizer: &'a Authorizer,
+        facts: &'a Facts,
+        request: &'a Request,
+    ) -> BoxFuture<'a, Result<Changes, Denial>> {
+        let _ = (authorizer, facts, request);
+        let denial = Denial::plain(Reason::ExternalFailed, "the external authorizer cannot be asked here");
+        Box::pin(std::future::ready(Err(denial)))
+    }
 }
 
 /// Whose fault it is that a call has no answer.

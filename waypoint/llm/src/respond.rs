@@ -136,8 +136,11 @@ impl Llm {
     ) -> Option<Response> {
         let dialect = opened.operation.dialect();
         let facts = Arc::new(facts(exchange, opened, candidate));
-        let judged = exchange.judge(&facts, Purpose::Decide);
-        if let Some(denial) = judged.err().or_else(|| unasked(exchange, &facts)) {
+        let judged = match exchange.judge(&facts, Purpose::Decide) {
+            Ok(()) => ask(exchange, upstreams, &facts).await,
+            Err(denial) => Err(denial),
+        };
+        if let Err(denial) = judged {
             story.denial = Some(denial);
             return None;
         }
@@ -286,17 +289,22 @@ impl Responder for Llm {
     }
 }
 
-/// The refusal of a model about which an external authorizer must be asked and was not: the filters ask before a model
-/// is chosen.
-fn unasked(exchange: &Exchange, facts: &Facts) -> Option<Denial> {
-    exchange.places.iter().find_map(|place| match exchange.judge.authorizers(place, facts) {
-        Err(denial) => Some(denial),
-        Ok(asked) if asked.iter().all(|authorizer| exchange.trail.is_authorized(authorizer)) => None,
-        Ok(_) => {
-            let text = "an external authorizer of the model was not asked";
-            Some(Denial::plain(Reason::ExternalFailed, text))
+/// Asks the external authorizers about a model that is used: the filters ask before one is chosen. What their yes changes
+/// of the caller's headers reaches no provider. Who said yes to the whole exchange is not asked again.
+async fn ask(exchange: &Exchange, upstreams: &dyn Upstreams, facts: &Arc<Facts>) -> Result<(), Denial> {
+    for place in &exchange.places {
+        for authorizer in exchange.judge.authorizers(place, facts)? {
+            let trail = &exchange.trail;
+            if trail.is_authorized(&authorizer, facts) {
+                continue;
+            }
+            if !trail.is_authorized(&authorizer, &exchange.facts) {
+                upstreams.authorize(&authorizer, facts, &exchange.request).await?;
+            }
+            trail.authorized(authorizer, facts);
         }
-    })
+    }
+    Ok(())
 }
 
 /// Whose fault a status is: with these the request itself is at fault, and another provider would say the same.

@@ -309,7 +309,7 @@ async fn the_model_that_is_really_used_is_judged() {
 
 #[tokio::test]
 async fn attack_a_model_is_not_used_unasked() {
-    let world = World::new(&[("a", OPENAI)], |_| Ok(answer(completion("hi"))));
+    let world = World::new(&[("a", OPENAI), ("b", OPENAI)], |_| Ok(answer(completion("hi"))));
     let authorizer = Arc::new(Authorizer {
         target: BackendTarget::Broken("nowhere".into()),
         protocol: AuthorizerProtocol::Grpc,
@@ -320,11 +320,13 @@ async fn attack_a_model_is_not_used_unasked() {
     });
     *world.grants.2.lock().unwrap() = Some(Arc::clone(&authorizer));
     let said = world.ask(hello()).await;
-    assert_eq!(said.json()["error"]["reason"], "ExternalFailed", "{}", said.body);
+    assert_eq!(said.json()["error"]["reason"], "ExternalDenied", "{}", said.body);
     assert!(world.order().is_empty());
-    // Who was asked already, about everything, need not be asked again.
-    world.trail.authorized(authorizer);
+    assert_eq!(*world.providers.asked.lock().unwrap(), ["a/a-small", "b/b-small"]);
+    // Its yes is for the model that it was asked about.
+    world.providers.agreed.lock().unwrap().push("b/b-small".to_owned());
     assert_eq!(world.ask(hello()).await.status, StatusCode::OK);
+    assert_eq!(world.order(), ["b"]);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use exchange::{
-    Ask, Body, BoxFuture, Exchange, Messages, Passage, Responder as _, Response, Upstreams, Used,
+    Ask, Body, BoxFuture, Exchange, Messages, Passage, Purpose, Responder as _, Response, Upstreams, Used,
     json::{self, Keys},
     sse::Event,
 };
@@ -176,7 +176,7 @@ async fn one_of(
     opened: &Opened,
 ) -> Response {
     let scope = Scope::of(exchange);
-    if let Err(denial) = scope.decide(opened.objects.facts.clone()) {
+    if let Err(denial) = scope.judge(opened.objects.facts.clone(), Purpose::Decide) {
         return refusal::refused(&scope, opened, &denial);
     }
     let raw = opened.message.as_ref().map(|message| message.raw.clone()).unwrap_or_default();
@@ -206,7 +206,25 @@ async fn one_of(
         closing: exchange.closing.clone(),
         trail: exchange.trail.clone(),
     };
+    if let Err(denial) = ask(&mut one, upstreams).await {
+        return refusal::refused(&scope, opened, &denial);
+    }
     mcp.respond(&mut one, upstreams).await
+}
+
+/// Asks the external authorizers about one message: the filters asked about the request that holds it.
+async fn ask(one: &mut Exchange, upstreams: &dyn Upstreams) -> Result<(), Denial> {
+    for place in &one.places {
+        for authorizer in one.judge.authorizers(place, &one.facts)? {
+            if one.trail.is_authorized(&authorizer, &one.facts) {
+                continue;
+            }
+            let changes = upstreams.authorize(&authorizer, &one.facts, &one.request).await?;
+            changes.apply(one.request.headers_mut());
+            one.trail.authorized(authorizer, &one.facts);
+        }
+    }
+    Ok(())
 }
 
 /// For a request whose answer cannot be had.

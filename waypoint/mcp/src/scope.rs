@@ -64,14 +64,14 @@ impl Scope {
         Ok(())
     }
 
-    /// As [`Scope::judge`], of what the filters did not see: nobody asked an external authorizer about it, so where one
-    /// must be asked it is refused.
+    /// As [`Scope::judge`], of what one message reaches for beside its object: an external authorizer is asked about one
+    /// object at a time, so where one must be asked about more it is refused.
     pub(crate) fn decide(&self, message: McpFacts) -> Result<(), Denial> {
         let facts = Facts { mcp: Fact::Known(message.clone()), ..(*self.facts).clone() };
         self.judge(message, Purpose::Decide)?;
         for place in &self.places {
             if !self.judge.authorizers(place, &facts)?.is_empty() {
-                let text = "an external authorizer is asked about single messages only";
+                let text = "an external authorizer is asked about one object of a message only: send one message for each";
                 return Err(Denial::plain(Reason::ExternalFailed, text));
             }
         }

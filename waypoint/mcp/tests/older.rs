@@ -4,9 +4,14 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use exchange::{Body, Request};
 use http::StatusCode;
-use mesh::Reason;
+use mesh::{
+    Reason,
+    resource::{Authorizer, AuthorizerProtocol, BackendTarget, Millis},
+};
 use serde_json::{Value, json};
 use support::{World, intern, new, old, response};
 
@@ -107,6 +112,34 @@ async fn attack_a_batch_is_no_way_around_a_policy() {
         assert_eq!(world.reached(), 3);
         assert_eq!(world.refusals.0.lock().unwrap().len(), 2);
     }
+}
+
+#[tokio::test]
+async fn an_external_authorizer_is_asked_about_each_message_of_a_batch() {
+    let world = world();
+    *world.grants.authorizer.lock().unwrap() = Some(Arc::new(Authorizer {
+        target: BackendTarget::Broken("nowhere".into()),
+        protocol: AuthorizerProtocol::Grpc,
+        timeout: Millis(1000),
+        headers: Vec::new(),
+        upstream_headers: Vec::new(),
+        body_bytes: 1024,
+    }));
+    let batch = json!([
+        call(1, "read", "docs"),
+        call(2, "read", "web"),
+        call(3, "read", "docs"),
+        request(4, "tools/list", json!({})),
+    ]);
+    let answers = world.ask(saying(None, &batch)).await.json();
+    let of = |id: u32| answers.as_array().unwrap().iter().find(|it| it["id"] == id).unwrap().clone();
+    assert!(of(1).get("result").is_some() && of(3).get("result").is_some(), "{answers}");
+    assert!(of(2).get("error").is_some(), "{answers}");
+    assert_eq!((world.reached(), world.server.asked.lock().unwrap().len()), (3, 3));
+    assert_eq!(world.refusals.0.lock().unwrap()[0].reason, Reason::ExternalDenied);
+    let reached = world.server.reached.lock().unwrap();
+    let granted = reached.iter().filter(|(parts, ..)| parts.headers.contains_key("x-granted")).count();
+    assert_eq!(granted, 2, "the list asks nobody");
 }
 
 #[tokio::test]

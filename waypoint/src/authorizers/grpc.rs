@@ -1,23 +1,32 @@
 //! `envoy.service.auth.v3.Authorization/Check`: one message there and one back (gRPC over HTTP/2).
 
+use std::collections::BTreeMap;
+
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use bytes::{BufMut, Bytes, BytesMut};
-use exchange::{Body, Exchange, Request};
-use mesh::resource::Authorizer;
+use exchange::{Body, Request, Trailers};
+use mesh::{
+    Facts,
+    facts::{Fact, McpObject, Model},
+    resource::Authorizer,
+};
 use prost::Message;
 use proto::envoy::service::auth::v3::{
     Address, AttributeContext, CheckRequest, CheckResponse, HeaderValueOption, SocketAddress,
     attribute_context::{self, HttpRequest, Peer},
 };
 
-use super::{Said, refusing, told};
+use super::{
+    headers::{HEADERS_MAX, changes, told},
+    said::{Said, refusing},
+};
 
 pub(super) fn question(
     authorizer: &Authorizer,
-    exchange: &Exchange,
+    facts: &Facts,
+    request: &Request,
     body: &Bytes,
 ) -> Result<Request, String> {
-    let (facts, request) = (&exchange.facts, &exchange.request);
     let text = std::str::from_utf8(body).map(str::to_owned);
     let peer = |principal: String, address: Option<std::net::IpAddr>, port: u32| Peer {
         address: address.map(|address| Address {
@@ -45,11 +54,7 @@ pub(super) fn question(
                     ..HttpRequest::default()
                 }),
             }),
-            context_extensions: facts
-                .user
-                .iter()
-                .map(|user| ("user".to_owned(), user.subject.to_string()))
-                .collect(),
+            context_extensions: context(facts),
         }),
     };
     let mut framed = BytesMut::with_capacity(5 + check.encoded_len());
@@ -65,14 +70,40 @@ pub(super) fn question(
     Ok(request)
 }
 
+/// What is known beside the request's own words: the person, and what a message in it does.
+fn context(facts: &Facts) -> BTreeMap<String, String> {
+    let mut context = BTreeMap::new();
+    let mut tell = |name: &str, value: &str| context.insert(name.to_owned(), value.to_owned());
+    if let Some(user) = &facts.user {
+        tell("user", &user.subject);
+    }
+    if let Fact::Known(mcp) = &facts.mcp {
+        tell("mcp.method", &mcp.method);
+        match &mcp.object {
+            McpObject::Tool { name, .. } | McpObject::Prompt { name } => tell("mcp.name", name),
+            McpObject::Resource { uri } => tell("mcp.name", uri),
+            McpObject::Base | McpObject::Other => None,
+        };
+    }
+    if let Fact::Known(a2a) = &facts.a2a {
+        tell("a2a.method", &a2a.method);
+    }
+    if let Fact::Known(llm) = &facts.llm {
+        tell("llm.operation", &llm.operation);
+        if let Model::Used { provider, model } = &llm.model {
+            tell("llm.provider", provider);
+            tell("llm.model", model);
+        }
+    }
+    context
+}
+
 pub(super) fn answer(said: ::http::Response<Bytes>) -> Result<Said, String> {
-    let status = said.headers().get("grpc-status").map_or(Ok("0"), HeaderValue::to_str);
-    if said.status() != 200 || status.ok() != Some("0") {
-        return Err(format!(
-            "the status is {}, and of gRPC {:?}",
-            said.status(),
-            said.headers().get("grpc-status")
-        ));
+    // A call ends by its trailers, or where there is no message by its head.
+    let trailers = said.extensions().get::<Trailers>().and_then(|it| it.0.get("grpc-status"));
+    let said_status = trailers.or_else(|| said.headers().get("grpc-status"));
+    if said.status() != 200 || said_status.is_none_or(|status| status != "0") {
+        return Err(format!("the status is {}, and of gRPC {said_status:?}", said.status()));
     }
     let body = said.into_body();
     let length = match body.get(..5) {
@@ -90,15 +121,12 @@ pub(super) fn answer(said: ::http::Response<Bytes>) -> Result<Said, String> {
         let ok = answer.ok_response.unwrap_or_default();
         let remove =
             ok.headers_to_remove.iter().filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
-        return Ok(Said::Yes {
-            set: ok.headers.iter().filter_map(field).collect(),
-            remove: remove.collect(),
-        });
+        return Ok(Said::Yes(changes(ok.headers.iter().filter_map(field), remove)));
     }
     let denied = answer.denied_response.unwrap_or_default();
     let code = denied.status.map_or(403, |status| u16::try_from(status.code).unwrap_or(403));
     let mut headers = HeaderMap::new();
-    for (name, value, _) in denied.headers.iter().filter_map(field).take(super::HEADERS_MAX) {
+    for (name, value, _) in denied.headers.iter().filter_map(field).take(HEADERS_MAX) {
         headers.append(name, value);
     }
     Ok(Said::No { status: refusing(code), headers, body: Bytes::from(denied.body) })
@@ -128,27 +156,33 @@ mod tests {
         out.freeze()
     }
 
+    fn ended(bytes: Bytes, status: &'static str) -> ::http::Response<Bytes> {
+        let mut response = ::http::Response::new(bytes);
+        let trailers = HeaderMap::from_iter([(
+            HeaderName::from_static("grpc-status"),
+            HeaderValue::from_static(status),
+        )]);
+        response.extensions_mut().insert(Trailers(trailers));
+        response
+    }
+
     fn said(
         code: i32,
         denied: Option<DeniedHttpResponse>,
         ok: Option<OkHttpResponse>,
     ) -> Result<Said, String> {
         let status = Some(Status { code, message: String::new() });
-        answer(::http::Response::new(framed(&CheckResponse {
-            status,
-            denied_response: denied,
-            ok_response: ok,
-        })))
+        answer(ended(framed(&CheckResponse { status, denied_response: denied, ok_response: ok }), "0"))
     }
 
     #[test]
     fn only_a_whole_answer_with_status_zero_is_a_yes() {
-        assert!(matches!(said(0, None, None), Ok(Said::Yes { .. })));
+        assert!(matches!(said(0, None, None), Ok(Said::Yes(_))));
         assert!(matches!(said(7, None, None), Ok(Said::No { status, .. }) if status == 403));
         let denied = DeniedHttpResponse { status: Some(HttpStatus { code: 401 }), ..Default::default() };
         assert!(matches!(said(16, Some(denied.clone()), None), Ok(Said::No { status, .. }) if status == 401));
         assert!(matches!(said(0, Some(denied), None), Ok(Said::No { .. })));
-        assert!(answer(::http::Response::new(framed(&CheckResponse::default()))).is_err());
+        assert!(answer(ended(framed(&CheckResponse::default()), "0")).is_err());
         let good = framed(&CheckResponse { status: Some(Status::default()), ..Default::default() });
         for bytes in [
             Bytes::new(),
@@ -156,8 +190,12 @@ mod tests {
             Bytes::from_static(b"<html>"),
             [&good[..], b"x"].concat().into(),
         ] {
-            assert!(answer(::http::Response::new(bytes.clone())).is_err(), "{bytes:?}");
+            assert!(answer(ended(bytes.clone(), "0")).is_err(), "{bytes:?}");
         }
+        // A message before a call that failed, or that does not end, is no answer.
+        assert!(answer(ended(good.clone(), "0")).is_ok());
+        assert!(answer(ended(good.clone(), "13")).is_err());
+        assert!(answer(::http::Response::new(good.clone())).is_err());
         let mut refused = ::http::Response::new(good);
         refused.headers_mut().insert("grpc-status", HeaderValue::from_static("14"));
         assert!(answer(refused).is_err());

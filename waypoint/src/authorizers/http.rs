@@ -2,31 +2,34 @@
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use bytes::Bytes;
-use exchange::{Body, Exchange, Request};
+use exchange::{Body, Request};
 use mesh::resource::Authorizer;
 
-use super::{HEADERS_MAX, Said, refusing, told};
+use super::{
+    headers::{HEADERS_MAX, changes, may_change, told},
+    said::{Said, refusing},
+};
 
 pub(super) fn question(
     authorizer: &Authorizer,
     prefix: &str,
-    exchange: &Exchange,
+    asked: &Request,
     body: Bytes,
 ) -> Result<Request, String> {
-    let path = exchange.request.uri().path_and_query().map_or("/", |it| it.as_str());
+    let path = asked.uri().path_and_query().map_or("/", |it| it.as_str());
     let path = format!("{}{path}", prefix.trim_end_matches('/'));
     let mut request = Request::new(Body::held_bytes(body));
-    *request.method_mut() = exchange.request.method().clone();
+    *request.method_mut() = asked.method().clone();
     *request.uri_mut() = path.parse().map_err(|_| format!("{path:?} is no path"))?;
-    for (name, value) in told(authorizer, exchange.request.headers()) {
+    for (name, value) in told(authorizer, asked.headers()) {
         let field = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()));
         if let (Ok(name), Ok(value)) = field
-            && super::may_change(&name)
+            && may_change(&name)
         {
             request.headers_mut().insert(name, value);
         }
     }
-    if let Some(host) = exchange.request.headers().get(header::HOST) {
+    if let Some(host) = asked.headers().get(header::HOST) {
         request.headers_mut().insert(HeaderName::from_static("x-forwarded-host"), host.clone());
     }
     Ok(request)
@@ -41,7 +44,7 @@ pub(super) fn answer(authorizer: &Authorizer, said: ::http::Response<Bytes>) -> 
             };
             let names = head.headers.keys().filter(|name| named(name)).take(HEADERS_MAX);
             let set = names.filter_map(|name| Some((name.clone(), head.headers.get(name)?.clone(), false)));
-            Ok(Said::Yes { set: set.collect(), remove: Vec::new() })
+            Ok(Said::Yes(changes(set, [])))
         }
         status if status.is_server_error() => Err(format!("the status is {status}")),
         status => {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod authorizing;
 mod busy;
 mod calling;
 mod changing;

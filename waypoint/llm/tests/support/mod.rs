@@ -16,9 +16,9 @@ use std::{
 
 use bytes::Bytes;
 use exchange::{
-    Ask, Backend, Body, BodyError, BoxFuture, Call, CallError, Closing, Exceeded, Exchange, Judge, Known,
-    Ledger, Place, Purpose, Register, Reply, Request, Reservation, Responder, Response, TextWatch, Trail,
-    Upstreams, Used,
+    Ask, Backend, Body, BodyError, BoxFuture, Call, CallError, Changes, Closing, Exceeded, Exchange, Judge,
+    Known, Ledger, Place, Purpose, Register, Reply, Request, Reservation, Responder, Response, TextWatch,
+    Trail, Upstreams, Used,
 };
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
@@ -235,6 +235,10 @@ pub struct Reached {
 pub struct Providers {
     serve: Box<Serve>,
     pub reached: Mutex<Vec<Reached>>,
+    /// About what the authorizer was asked: provider and model.
+    pub asked: Mutex<Vec<String>>,
+    /// Models to which it says yes.
+    pub agreed: Mutex<Vec<String>>,
 }
 
 impl Upstreams for Providers {
@@ -254,6 +258,23 @@ impl Upstreams for Providers {
             let response = (self.serve)(&reached)?;
             Ok(Reply { response, endpoint: "west/MeshWorkload/shop/model-1".into() })
         })
+    }
+
+    fn authorize<'a>(
+        &'a self,
+        _: &'a resource::Authorizer,
+        facts: &'a Facts,
+        request: &'a Request,
+    ) -> BoxFuture<'a, Result<Changes, Denial>> {
+        assert!(request.body().held().is_some_and(|body| !body.is_empty()), "it could be told the content");
+        let Fact::Known(LlmFacts { model: Model::Used { provider, model }, .. }) = &facts.llm else {
+            panic!("{facts:?}")
+        };
+        let name = format!("{provider}/{model}");
+        let agreed = self.agreed.lock().unwrap().contains(&name);
+        self.asked.lock().unwrap().push(name);
+        let denial = || Denial::plain(Reason::ExternalDenied, "no");
+        Box::pin(std::future::ready(if agreed { Ok(Changes::default()) } else { Err(denial()) }))
     }
 }
 
@@ -329,7 +350,12 @@ impl World {
             told: Arc::default(),
             book: Book::of(0),
             refusals: Arc::default(),
-            providers: Providers { serve: Box::new(serve), reached: Mutex::default() },
+            providers: Providers {
+                serve: Box::new(serve),
+                reached: Mutex::default(),
+                asked: Mutex::default(),
+                agreed: Mutex::default(),
+            },
             llm: Llm::new(
                 Config::default(),
                 Sources { now: Instant::now, time: SystemTime::now, chance: || 0 },

@@ -15,8 +15,8 @@ use std::{
 
 use bytes::Bytes;
 use exchange::{
-    Ask, Backend, Body, BoxFuture, Call, CallError, Closing, Exceeded, Exchange, Judge, Known, Ledger, Place,
-    Purpose, Register, Reply, Request, Reservation, Responder, Response, Trail, Upstreams,
+    Ask, Backend, Body, BoxFuture, Call, CallError, Changes, Closing, Exceeded, Exchange, Judge, Known,
+    Ledger, Place, Purpose, Register, Reply, Request, Reservation, Responder, Response, Trail, Upstreams,
 };
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
@@ -32,6 +32,8 @@ use mesh::{
 #[derive(Default)]
 pub struct Grants {
     names: Mutex<Option<BTreeSet<String>>>,
+    /// Who is asked about each call of a tool.
+    pub authorizer: Mutex<Option<Arc<Authorizer>>>,
 }
 
 impl Grants {
@@ -74,8 +76,9 @@ impl Judge for Grants {
         }
     }
 
-    fn authorizers(&self, _: &Place, _: &Facts) -> Result<Vec<Arc<Authorizer>>, Denial> {
-        Ok(Vec::new())
+    fn authorizers(&self, _: &Place, facts: &Facts) -> Result<Vec<Arc<Authorizer>>, Denial> {
+        let asks = matches!(&facts.mcp, Fact::Known(McpFacts { object: McpObject::Tool { .. }, .. }));
+        Ok(self.authorizer.lock().unwrap().iter().filter(|_| asks).cloned().collect())
     }
 
     fn generation(&self) -> u64 {
@@ -141,6 +144,8 @@ pub struct Server {
     serve: Box<Serve>,
     /// What reached it.
     pub reached: Mutex<Vec<(http::request::Parts, Bytes, Option<WorkloadUid>)>>,
+    /// What the authorizer was told; it says yes to what asks for `docs`, and adds a header.
+    pub asked: Mutex<Vec<String>>,
 }
 
 impl Upstreams for Server {
@@ -152,6 +157,21 @@ impl Upstreams for Server {
             self.reached.lock().unwrap().push((parts, body, call.pin));
             Ok(Reply { response: response?, endpoint: "west/MeshWorkload/shop/tools-1".into() })
         })
+    }
+
+    fn authorize<'a>(
+        &'a self,
+        _: &'a Authorizer,
+        _: &'a Facts,
+        request: &'a Request,
+    ) -> BoxFuture<'a, Result<Changes, Denial>> {
+        let told = String::from_utf8(request.body().held().unwrap().to_vec()).unwrap();
+        let agreed = told.contains("\"docs\"");
+        self.asked.lock().unwrap().push(told);
+        let granted = ("x-granted".parse().unwrap(), "1".parse().unwrap(), false);
+        let changes = Changes { set: vec![granted], remove: Vec::new() };
+        let denial = || Denial::plain(Reason::ExternalDenied, "no");
+        Box::pin(std::future::ready(if agreed { Ok(changes) } else { Err(denial()) }))
     }
 }
 
@@ -196,7 +216,7 @@ impl World {
             judge: None,
             refusals: Arc::default(),
             told: Arc::default(),
-            server: Server { serve: Box::new(serve), reached: Mutex::default() },
+            server: Server { serve: Box::new(serve), reached: Mutex::default(), asked: Mutex::default() },
             responder: responder(Config::default(), tools.clone()),
             tools,
             caller: planner(),
