@@ -58,6 +58,7 @@ where
     let mut ended = Ended::of(&waypoint, &entered, &front, &request);
     // Whoever claims to be somebody in a header is not believed, and no policy reads the claim.
     headers::strip_claims(request.headers_mut());
+    let mut request = request.map(|body| body.cleaned(headers::clean_trailers));
     if let CameBy::Edge { secured } = entered.came {
         forwarded::say(request.headers_mut(), entered.source_address, secured);
     }

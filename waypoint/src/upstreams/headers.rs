@@ -38,6 +38,30 @@ pub fn strip_claims(headers: &mut HeaderMap) {
     }
 }
 
+/// Removes from the trailers of a request what would say who sends it, where it goes or how it is read, to a server that
+/// takes trailers for headers (RFC 9110, section 6.5.1). No policy has read them.
+pub fn clean_trailers(trailers: &mut HeaderMap) {
+    const NEVER: [HeaderName; 9] = [
+        header::AUTHORIZATION,
+        header::COOKIE,
+        header::HOST,
+        header::CONTENT_LENGTH,
+        header::CONTENT_ENCODING,
+        header::CONTENT_TYPE,
+        header::CONTENT_RANGE,
+        header::EXPECT,
+        header::TRAILER,
+    ];
+    strip_claims(trailers);
+    forwarded::strip(trailers);
+    for name in NEVER.iter().chain(&HOP_BY_HOP) {
+        trailers.remove(name);
+    }
+    for name in [TRACEPARENT, TRACESTATE] {
+        trailers.remove(name);
+    }
+}
+
 /// Applications that get fields as variables cannot tell a hyphen from an underscore (RFC 3875, section 4.1.18).
 fn is_claim(name: &HeaderName) -> bool {
     let name = name.as_str().replace('_', "-");
@@ -122,8 +146,11 @@ pub fn prepare_outside(request: &mut Request, host: &ExternalHost, speaks: Speak
     let headers = request.headers_mut();
     forwarded::strip(headers);
     // What a responder puts in place of the caller's is marked as a secret; what the caller showed us is not for others.
-    if headers.get_all(header::AUTHORIZATION).iter().any(|value| !value.is_sensitive()) {
-        headers.remove(header::AUTHORIZATION);
+    // A cookie is a credential too, of another site than the one that we call.
+    for name in [header::AUTHORIZATION, header::COOKIE] {
+        if headers.get_all(&name).iter().any(|value| !value.is_sensitive()) {
+            headers.remove(name);
+        }
     }
     // A name that cannot stand in a header does not come here: it could not have been resolved.
     let value = HeaderValue::from_str(&authority_of(host)).unwrap_or_else(|_| HeaderValue::from_static(""));
@@ -295,6 +322,30 @@ mod tests {
         }
         let twice = [("connection", "upgrade"), ("upgrade", "websocket"), ("upgrade", "h2c")];
         assert!(!prepared(&twice, Speaks::Http1).headers().contains_key("upgrade"));
+    }
+
+    #[test]
+    fn attack_claims_of_identity_in_trailers_are_removed() {
+        let mut trailers = HeaderMap::new();
+        for name in [
+            "x-forwarded-client-cert",
+            "x_forwarded_client_cert",
+            "x-strait-origin",
+            "x-forwarded-for",
+            "authorization",
+            "cookie",
+            "host",
+            "transfer-encoding",
+            "traceparent",
+            "x-checksum",
+            "grpc-status",
+        ] {
+            trailers.insert(HeaderName::from_static(name), HeaderValue::from_static("1"));
+        }
+        clean_trailers(&mut trailers);
+        let mut left: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["grpc-status", "x-checksum"]);
     }
 
     #[test]

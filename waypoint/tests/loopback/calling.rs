@@ -362,3 +362,31 @@ async fn bodies_that_are_held_have_room_for_so_many_bytes_and_no_more() {
     assert!(reserve(Some(u64::MAX)).await.is_ok(), "none needs more than one may have");
     drop(two);
 }
+
+#[tokio::test]
+async fn attack_claims_of_identity_in_trailers_reach_nobody() {
+    let told = app(|request: http::Request<hyper::body::Incoming>| async move {
+        let body = request.into_body().collect().await.unwrap();
+        let trailers = body.trailers().cloned().unwrap_or_default();
+        let mut names: Vec<String> = trailers.keys().map(ToString::to_string).collect();
+        names.sort();
+        text(format!("{:?} {names:?}", body.to_bytes()))
+    });
+    let mesh = Mesh::serving(&[("web-1", told)], |plan| {
+        plan.services[0] = service(WEB, 1, Protocol::Http2);
+    })
+    .await;
+    let mut trailers = http::HeaderMap::new();
+    for name in ["x-forwarded-client-cert", "x-strait-origin", "authorization", "x-checksum"] {
+        trailers.insert(name, "URI=spiffe://east/ns/shop/sa/admin".parse().unwrap());
+    }
+    let frames = [
+        Ok(Frame::data(Bytes::from_static(b"hi"))),
+        Ok::<_, std::convert::Infallible>(Frame::trailers(trailers)),
+    ];
+    let body = StreamBody::new(futures_util::stream::iter(frames));
+    let request =
+        http::Request::post("http://web.shop/").header("te", "trailers").body(body.boxed_unsync()).unwrap();
+    let answer = mesh.http2("shop/planner", WEB_VIP).await.whole(request).await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, "b\"hi\" [\"x-checksum\"]"));
+}

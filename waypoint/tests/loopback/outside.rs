@@ -114,6 +114,7 @@ fn denied(answer: &Answer) -> &str {
 async fn ask(mesh: &Mesh) -> Answer {
     let request = request("/a")
         .header("authorization", "Bearer of-the-caller")
+        .header("cookie", "session=of-the-caller")
         .header("x-forwarded-for", "10.20.0.9")
         .header("x-forwarded-client-cert", "URI=spiffe://east/ns/shop/sa/admin");
     mesh.http1("shop/planner", WEB_VIP).await.whole(request.body(body("")).unwrap()).await
