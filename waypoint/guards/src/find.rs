@@ -4,6 +4,7 @@ mod address;
 mod card;
 mod email;
 mod iban;
+mod overlapping;
 mod phone;
 mod secret;
 mod ssn;
@@ -71,7 +72,7 @@ impl Finder {
         }
     }
 
-    /// The ranges of what is found, in order.
+    /// The ranges of what is found, in order; those that overlap are one.
     pub(crate) fn find(&self, text: &str) -> Vec<Range<usize>> {
         let mut found = match self {
             Self::Email => email::find(text),
@@ -81,16 +82,23 @@ impl Finder {
             Self::Iban => iban::find(text),
             Self::IpAddress => address::find(text),
             Self::Secret => secret::find(text),
-            Self::Regex(regex) => regex
-                .find_iter(text)
-                .filter(|found| !found.is_empty())
-                .take(MATCHES_MAX + 1)
-                .map(|found| found.range())
-                .collect(),
+            Self::Regex(regex) => overlapping::find(regex, text, MATCHES_MAX + 1),
         };
         found.sort_by_key(|range| range.start);
-        found
+        joined(found)
     }
+}
+
+/// Ranges in order, those joined that have characters in common.
+fn joined(found: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    let mut apart: Vec<Range<usize>> = Vec::with_capacity(found.len());
+    for range in found {
+        match apart.last_mut() {
+            Some(last) if range.start < last.end => last.end = last.end.max(range.end),
+            _ => apart.push(range),
+        }
+    }
+    apart
 }
 
 /// A digit, and where it stands.
@@ -170,6 +178,7 @@ mod tests {
                 ("Zoë@bücher.example", &["Zoë@bücher.example"]),
                 ("a@b @x.y x@ a@b.c @@ a@.com a@b..com", &[]),
                 ("user@host:/path and git@github.com:x", &["git@github.com"]),
+                ("ada@lab.example@bob.example", &["ada@lab.example@bob.example"]),
             ],
         );
     }
@@ -187,6 +196,9 @@ mod tests {
                 ("4111\u{a0}1111\u{a0}1111\u{a0}1111", &["4111\u{a0}1111\u{a0}1111\u{a0}1111"]),
                 ("4111111111111112 4111  1111 1111 1111 04111111111111111 0000000000000000", &[]),
                 ("411111111111111", &[]),
+                // The last group of the first is the first of the second.
+                ("5111 1111 1111 1118 4111 1111 1111 1111", &["5111 1111 1111 1118", "4111 1111 1111 1111"]),
+                ("4000 0000 0000 2008 0000 0000 0008", &["4000 0000 0000 2008 0000 0000 0008"]),
                 ("x4111111111111111", &["4111111111111111"]),
             ],
         );
@@ -248,6 +260,7 @@ mod tests {
         let pem = "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----";
         let github = format!("ghp_{}", "a1B2".repeat(9));
         let jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJlMTIz";
+        let chained = format!("eyJhbGciOiJIUzI1NiJ9.{jwt}");
         check(
             Finds::Secret,
             &[
@@ -258,6 +271,7 @@ mod tests {
                 ("AIzaSyA1234567890abcdefghijklmnopqrstuv", &["AIzaSyA1234567890abcdefghijklmnopqrstuv"]),
                 (jwt, &[jwt]),
                 (&format!("a {pem} b"), &[pem]),
+                (&chained, &[&chained]),
                 ("-----BEGIN PRIVATE KEY-----\nMII", &["-----BEGIN PRIVATE KEY-----\nMII"]),
                 ("task-abcdefghijklmnopqrstuvwx sk-short AKIA123 -----BEGIN CERTIFICATE-----", &[]),
             ],

@@ -15,22 +15,20 @@ pub(super) fn find(text: &str) -> Vec<Range<usize>> {
         while first < row.len() {
             let mut digits: Vec<Digit> = Vec::new();
             let mut best = None;
-            for (last, group) in row.iter().enumerate().skip(first) {
+            for group in &row[first..] {
                 if digits.len() + group.len() > *DIGITS.end() {
                     break;
                 }
                 digits.extend(group);
                 if DIGITS.contains(&digits.len()) && is_card(&digits) {
-                    best = Some((last, digits[digits.len() - 1].at + 1));
+                    best = Some(digits[digits.len() - 1].at + 1);
                 }
             }
-            match best {
-                Some((last, end)) => {
-                    found.push(row[first][0].at..end);
-                    first = last + 1;
-                }
-                None => first += 1,
+            // Another may begin inside of it.
+            if let Some(end) = best {
+                found.push(row[first][0].at..end);
             }
+            first += 1;
         }
     }
     found

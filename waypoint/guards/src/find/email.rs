@@ -31,9 +31,7 @@ pub(super) fn find(text: &str) -> Vec<Range<usize>> {
             continue;
         }
         let start = at - local.len();
-        if found.last().is_none_or(|last| last.end <= start) {
-            found.push(start..at + 1 + domain.len());
-        }
+        found.push(start..at + 1 + domain.len());
     }
     found
 }

@@ -22,17 +22,13 @@ pub(super) fn find(text: &str) -> Vec<Range<usize>> {
         let begins = head[..2].iter().all(u8::is_ascii_alphabetic)
             && head[2..].iter().all(u8::is_ascii_digit)
             && !before(text, at).is_some_and(char::is_alphanumeric);
-        match begins.then(|| end_of(bytes, at)).flatten() {
-            Some(end) => {
-                found.push(at..end);
-                at = end;
-            }
-            None => {
-                at += 1;
-                while at < bytes.len() && !text.is_char_boundary(at) {
-                    at += 1;
-                }
-            }
+        if let Some(end) = begins.then(|| end_of(bytes, at)).flatten() {
+            found.push(at..end);
+        }
+        // Another may begin inside of it.
+        at += 1;
+        while at < bytes.len() && !text.is_char_boundary(at) {
+            at += 1;
         }
     }
     found
