@@ -90,6 +90,14 @@ impl Compiled {
         self.guard.mode == Mode::Enforce
     }
 
+    /// The most bytes that it lets content of this direction have.
+    fn said_max(&self, direction: Direction) -> Option<u64> {
+        match direction {
+            Direction::Request => self.guard.sizes.request,
+            _ => self.guard.sizes.response,
+        }
+    }
+
     /// A refusal in the name of this guard. It never tells what was found.
     pub(crate) fn denial(&self, reason: Reason, rule: &str, detail: impl Into<Arc<str>>) -> Denial {
         Denial {
@@ -136,10 +144,7 @@ impl Rules {
 
     /// The most bytes that content of this direction may have, where a guard says so.
     pub(crate) fn said_max(&self, direction: Direction) -> Option<usize> {
-        let sizes = self.guards.iter().filter(|it| it.enforces()).filter_map(|it| match direction {
-            Direction::Request => it.guard.sizes.request,
-            _ => it.guard.sizes.response,
-        });
+        let sizes = self.guards.iter().filter(|it| it.enforces()).filter_map(|it| it.said_max(direction));
         sizes.min().map(|size| usize::try_from(size).map_or(BYTES_MAX, |size| size.min(BYTES_MAX)))
     }
 
@@ -147,10 +152,7 @@ impl Rules {
     pub(crate) fn too_large(&self, direction: Direction) -> Denial {
         let limit = self.bytes_max(direction);
         let says = |it: &&Arc<Compiled>| {
-            let size = match direction {
-                Direction::Request => it.guard.sizes.request,
-                _ => it.guard.sizes.response,
-            };
+            let size = it.said_max(direction);
             it.enforces() && size.is_some_and(|size| usize::try_from(size) == Ok(limit))
         };
         let detail = format!("the content has more than {limit} bytes");
@@ -158,6 +160,22 @@ impl Rules {
             Some(guard) => guard.denial(Reason::TooMuch, "sizes", detail),
             None => Denial::plain(Reason::TooMuch, detail),
         }
+    }
+
+    /// What guards in audit would have refused of content of this length.
+    pub(crate) fn too_large_in_audit(&self, direction: Direction, length: usize) -> Vec<Denial> {
+        let over = |it: &&Arc<Compiled>| {
+            let size = it.said_max(direction);
+            !it.enforces() && size.is_some_and(|size| length as u64 > size)
+        };
+        let detail = format!("the content has {length} bytes");
+        let guards = self.guards.iter().filter(over);
+        guards.map(|guard| guard.denial(Reason::TooMuch, "sizes", detail.as_str())).collect()
+    }
+
+    /// The names of guards in audit.
+    pub(crate) fn in_audit(&self) -> impl Iterator<Item = &ObjectName> {
+        self.guards.iter().filter(|it| !it.enforces()).map(|it| &it.guard.name)
     }
 
     /// The refusal of everything, where a guard cannot be realised.

@@ -9,12 +9,13 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use exchange::{
-    Body, BodyError, BoxFuture, Closing, Convention, Errands, Exchange, Filter, Framer, HoldError, Register,
-    Response, Step, Trail, answer, messages, sse::Events,
+    Body, BodyError, BoxFuture, Closing, Convention, End, Errands, Exchange, Filter, Framer, HoldError,
+    Register, Response, Step, Trail, answer, messages, sse::Events,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body::{Body as _, Frame};
@@ -26,15 +27,17 @@ use crate::{
     compile::Rules,
     external::External,
     screen::{Kind, Screened, screen},
+    shadows::Shadows,
     stream::{Stream, rpc_error},
     watch::Watch,
 };
 
 /// Messages of a stream that wait for a slow caller, while guards elsewhere are asked.
 const WAITING_MAX: usize = 4;
+/// Time in which an answer that is held must have arrived, whatever the request may take.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(120);
 
 /// The guards of one exchange.
-#[derive(Debug)]
 pub struct Guarding {
     rules: Rules,
     errands: Errands,
@@ -43,13 +46,16 @@ pub struct Guarding {
     answers: Option<Value>,
     // What guards elsewhere are told.
     content: Bytes,
+    shadows: Shadows,
+    // Whom to tell of guards in audit, and of what.
+    met: Option<(Arc<dyn Register>, Arc<Facts>)>,
 }
 
 impl Guarding {
     /// Looks at the request of an exchange, at most at `held_max` bytes of it. Before the bounds that the caller sets
     /// to the wait, nothing of the body has gone on.
     pub async fn begin(rules: Rules, errands: Errands, exchange: &mut Exchange, held_max: usize) -> Self {
-        let mut guarding = Self { rules, errands, refused: None, answers: None, content: Bytes::new() };
+        let mut guarding = Self::new(rules, errands);
         guarding.refused = guarding.rules.broken();
         if guarding.refused.is_none() {
             guarding.refused = guarding.meet(exchange, held_max).await.err();
@@ -65,12 +71,25 @@ impl Guarding {
     /// As [`Guarding::begin`], of a request whose body did not come in time.
     pub fn late(rules: Rules, errands: Errands) -> Self {
         let refused = Some(rules.unreadable(Direction::Request, "the content did not come in time"));
-        Self { rules, errands, refused, answers: None, content: Bytes::new() }
+        Self { refused, ..Self::new(rules, errands) }
+    }
+
+    fn new(rules: Rules, errands: Errands) -> Self {
+        Self {
+            rules,
+            errands,
+            refused: None,
+            answers: None,
+            content: Bytes::new(),
+            shadows: Shadows::default(),
+            met: None,
+        }
     }
 
     async fn meet(&mut self, exchange: &mut Exchange, held_max: usize) -> Result<(), Denial> {
         const DIRECTION: Direction = Direction::Request;
-        self.rules.origin(exchange.request.headers())?;
+        let shadows = self.rules.origin(exchange.request.headers())?;
+        self.shadows.add(&exchange.trail, &shadows);
         let reads_any = self.rules.enforces(DIRECTION) || self.rules.enforces(Direction::Response);
         if reads_any && exchange.request.headers().contains_key(header::UPGRADE) {
             return Err(self.rules.unreadable(DIRECTION, "nobody could read what follows an upgrade"));
@@ -98,7 +117,7 @@ impl Guarding {
         };
         let Screened { body: changed, refused, shadows } =
             screen(&self.rules, DIRECTION, content_type(exchange.request.headers()), &body);
-        note(&exchange.trail, &shadows);
+        self.shadows.add(&exchange.trail, &shadows);
         self.content = changed.clone().unwrap_or(body);
         let id = serde_json::from_slice::<Value>(&self.content).ok();
         self.answers = id.filter(|it| it.get("jsonrpc").is_some()).and_then(|it| it.get("id").cloned());
@@ -142,20 +161,17 @@ impl Guarding {
             *response.body_mut() = Body::piped(Measured { body, left: limit, limit });
             return Ok(());
         }
-        let body = match response.body_mut().hold(limit).await {
-            Ok(body) => body.clone(),
-            Err(HoldError::TooLarge { .. }) => return Err(self.rules.too_large(DIRECTION)),
-            Err(HoldError::Cut(_)) => return Err(self.rules.unreadable(DIRECTION, "the answer was cut")),
-        };
+        let body = held(&self.rules, response.body_mut(), limit).await?;
         let Screened { body: changed, refused, shadows } =
             screen(&self.rules, DIRECTION, content_type(response.headers()), &body);
-        note(&exchange.trail, &shadows);
+        self.shadows.add(&exchange.trail, &shadows);
         if let Some(denial) = refused {
             return Err(denial);
         }
         let external = self.external(exchange);
         if external.asks(DIRECTION) && !body.is_empty() {
-            note(&exchange.trail, &external.ask(DIRECTION, changed.as_ref().unwrap_or(&body)).await?);
+            let shadows = external.ask(DIRECTION, changed.as_ref().unwrap_or(&body)).await?;
+            self.shadows.add(&exchange.trail, &shadows);
         }
         if let Some(changed) = changed {
             forget_length(response.headers_mut());
@@ -168,19 +184,19 @@ impl Guarding {
         let limit = self.rules.bytes_max(Direction::Response);
         let (register, facts, trail) =
             (Arc::clone(&exchange.register), Arc::clone(&exchange.facts), exchange.trail.clone());
-        let shadowed = exchange.trail.clone();
+        let (shadows, shadowed) = (self.shadows.clone(), exchange.trail.clone());
         let stream = Stream::new(
             self.rules.clone(),
             self.answers.clone(),
             Box::new(move |denial| recorded(&register, &facts, &trail, denial)),
-            Box::new(move |shadow| note(&shadowed, std::slice::from_ref(shadow))),
+            Box::new(move |shadow| shadows.add(&shadowed, std::slice::from_ref(shadow))),
         );
         forget_length(response.headers_mut());
         let body = std::mem::take(response.body_mut());
         let external = self.external(exchange);
         // Whoever made the stream ends it when the exchange is closed.
         *response.body_mut() = if external.asks(Direction::Response) {
-            asked(body, limit, stream, external, exchange.trail.clone())
+            asked(body, limit, stream, external, (self.shadows.clone(), exchange.trail.clone()))
         } else {
             messages::through(body, Box::new(Events::new(limit)), Box::new(stream), &Closing::default())
         };
@@ -194,13 +210,14 @@ impl Filter for Guarding {
 
     fn request<'a>(&'a mut self, exchange: &'a mut Exchange) -> BoxFuture<'a, Step> {
         Box::pin(async move {
+            self.met = Some((Arc::clone(&exchange.register), Arc::clone(&exchange.facts)));
             if let Some(denial) = self.refused.take() {
                 return Step::Refuse(denial);
             }
             let external = self.external(exchange);
             if external.asks(Direction::Request) && !self.content.is_empty() {
                 match external.ask(Direction::Request, &self.content).await {
-                    Ok(shadows) => note(&exchange.trail, &shadows),
+                    Ok(shadows) => self.shadows.add(&exchange.trail, &shadows),
                     Err(denial) => return Step::Refuse(denial),
                 }
             }
@@ -218,6 +235,21 @@ impl Filter for Guarding {
                 *response = self.refusal(exchange, &denial);
             }
         })
+    }
+
+    fn on_end(&mut self, trail: &Trail, _: &End) {
+        // Of who did not come so far nothing was looked at.
+        if let Some((register, facts)) = self.met.take() {
+            for guard in self.rules.in_audit() {
+                register.audited(guard, self.shadows.of(guard).as_ref(), &facts, trail);
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Guarding {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Guarding").field("rules", &self.rules).finish_non_exhaustive()
     }
 }
 
@@ -249,10 +281,17 @@ fn recorded(register: &Arc<dyn Register>, facts: &Facts, trail: &Trail, denial: 
     id
 }
 
-/// What guards in audit would have refused is in the log of the exchange.
-fn note(trail: &Trail, shadows: &[Denial]) {
-    for shadow in shadows {
-        trail.note("guard.audit", shadow);
+/// Holds an answer that is looked at whole.
+async fn held(rules: &Rules, body: &mut Body, limit: usize) -> Result<Bytes, Denial> {
+    const DIRECTION: Direction = Direction::Response;
+    match tokio::time::timeout(ANSWER_TIME_MAX, body.hold(limit)).await {
+        Ok(Ok(body)) => Ok(body.clone()),
+        Ok(Err(HoldError::TooLarge { .. })) => Err(rules.too_large(DIRECTION)),
+        Ok(Err(HoldError::Cut(_))) => Err(rules.unreadable(DIRECTION, "the answer was cut")),
+        Err(_) => {
+            let text = format!("the answer did not end within {ANSWER_TIME_MAX:?}");
+            Err(rules.unreadable(DIRECTION, &text))
+        }
     }
 }
 
@@ -332,12 +371,24 @@ impl http_body::Body for Measured {
 
 /// The body that is left when guards elsewhere are asked about each message of a stream. A task of its own asks; it
 /// ends with the body that it feeds.
-fn asked(body: Body, limit: usize, stream: Stream, external: External, trail: Trail) -> Body {
+fn asked(
+    body: Body,
+    limit: usize,
+    stream: Stream,
+    external: External,
+    (shadows, trail): (Shadows, Trail),
+) -> Body {
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
     tokio::spawn(async move {
         let error = {
-            let mut asking =
-                AskingStream { events: Events::new(limit), stream, external, trail, sender: &sender };
+            let mut asking = AskingStream {
+                events: Events::new(limit),
+                stream,
+                external,
+                shadows,
+                trail,
+                sender: &sender,
+            };
             asking.run(body).await
         };
         if let Err(Some(error)) = error {
@@ -351,6 +402,7 @@ struct AskingStream<'a> {
     events: Events,
     stream: Stream,
     external: External,
+    shadows: Shadows,
     trail: Trail,
     sender: &'a mpsc::Sender<Result<Frame<Bytes>, BodyError>>,
 }
@@ -393,7 +445,7 @@ impl AskingStream<'_> {
             Ok(message) => match exchange::sse::Event::parse(&message).ok().and_then(|event| event.data) {
                 Some(data) => match self.external.ask(Direction::Response, &Bytes::from(data)).await {
                     Ok(shadows) => {
-                        note(&self.trail, &shadows);
+                        self.shadows.add(&self.trail, &shadows);
                         Ok(message)
                     }
                     Err(denial) => Err(denial),
@@ -469,6 +521,28 @@ mod tests {
         ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
             Poll::Ready(self.0.pop().map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes())))))
         }
+    }
+
+    struct Silent;
+
+    impl http_body::Body for Silent {
+        type Data = Bytes;
+        type Error = BodyError;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_does_not_end_is_not_waited_for_without_end() {
+        let rules = rules(Mode::Enforce, true, None);
+        let began = tokio::time::Instant::now();
+        let denial = held(&rules, &mut Body::piped(Silent), 64).await.unwrap_err();
+        assert_eq!((denial.reason, began.elapsed().as_secs()), (Reason::GuardFailed, 120));
     }
 
     /// Whoever calls its content gRPC gets past no guard.

@@ -19,6 +19,7 @@ mod json;
 mod look;
 mod origin;
 mod screen;
+mod shadows;
 mod stream;
 mod watch;
 

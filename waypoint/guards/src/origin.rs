@@ -70,17 +70,19 @@ fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
 }
 
 impl Rules {
-    /// Refuses a request from an origin that may not call. One that names none passes: it is not from a page.
+    /// Refuses a request from an origin that may not call. One that names none passes: it is not from a page. What guards
+    /// in audit would have refused is returned.
     ///
     /// # Errors
     /// When a guard does not list it; where a guard lists none, when it is not the host that was called.
-    pub(crate) fn origin(&self, headers: &HeaderMap) -> Result<(), Denial> {
+    pub(crate) fn origin(&self, headers: &HeaderMap) -> Result<Vec<Denial>, Denial> {
+        let mut shadows = Vec::new();
         let mut said = headers.get_all(header::ORIGIN).iter();
-        let Some(first) = said.next() else { return Ok(()) };
+        let Some(first) = said.next() else { return Ok(shadows) };
         let one = said.next().is_none().then(|| first.to_str().ok()).flatten();
         let origin = one.and_then(Origin::read);
         let called = headers.get(header::HOST).and_then(|host| host_and_port(host.to_str().ok()?));
-        for guard in self.guards.iter().filter(|guard| guard.enforces()) {
+        for guard in self.guards.iter() {
             let allowed = match (&origin, &guard.guard.origins) {
                 (None, _) => false,
                 (Some(origin), Some(list)) => {
@@ -93,10 +95,14 @@ impl Rules {
             };
             if !allowed {
                 let detail = "the origin is not one that may call";
-                return Err(guard.denial(Reason::OriginNotAllowed, "origins", detail));
+                let denial = guard.denial(Reason::OriginNotAllowed, "origins", detail);
+                if guard.enforces() {
+                    return Err(denial);
+                }
+                shadows.push(denial);
             }
         }
-        Ok(())
+        Ok(shadows)
     }
 
     /// True if nothing at all is wanted in this direction.

@@ -33,6 +33,7 @@ pub fn screen(rules: &Rules, direction: Direction, content_type: Option<&str>, b
         screened.refused = Some(rules.too_large(direction));
         return screened;
     }
+    screened.shadows = rules.too_large_in_audit(direction, body.len());
     if !rules.reads(direction) || body.is_empty() {
         return screened;
     }
@@ -58,7 +59,8 @@ pub fn screen(rules: &Rules, direction: Direction, content_type: Option<&str>, b
     } else {
         rules.look(bare, direction).into_outcome(bare)
     };
-    Screened { body: outcome.changed.map(Bytes::from), refused: outcome.refused, shadows: outcome.shadows }
+    screened.shadows.extend(outcome.shadows);
+    Screened { body: outcome.changed.map(Bytes::from), refused: outcome.refused, ..screened }
 }
 
 fn lines_of_json(text: &str) -> bool {

@@ -145,6 +145,7 @@ impl Stream {
         let joined = before + text;
         if cut > 0 {
             let found = self.rules.look(&joined, Direction::Response);
+            found.shadows.iter().for_each(|shadow| (self.shadow)(shadow));
             let over = |start: usize, end: usize| start < cut && cut < end;
             if let Some((_, denial)) =
                 found.refused.into_iter().find(|(range, _)| over(range.start, range.end))

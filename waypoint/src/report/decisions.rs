@@ -6,6 +6,7 @@ use exchange::Place;
 use mesh::{
     Denial, Facts, Reason,
     access::{self, Grant, Judgement},
+    names::ObjectName,
 };
 use prometheus_client::{encoding::EncodeLabelSet, metrics::counter::Counter, registry::Registry};
 use runtime::metrics::{Bounded, LabelText, LabelValues, OTHER, Series};
@@ -131,6 +132,36 @@ impl Decisions {
             };
             let rule = shadow.rule.as_deref().unwrap_or_default();
             count(labels(verdict, "audit", reason, &shadow.policy.to_string(), rule), up);
+        }
+    }
+
+    /// Counts what a policy in audit that is no access policy would have decided where this was addressed.
+    pub(super) fn audited(
+        &self,
+        policy: &ObjectName,
+        refusal: Option<&Denial>,
+        facts: &Facts,
+        addressed: Option<&Place>,
+    ) {
+        let (verdict, reason, up) = match refusal {
+            Some(denial) => ("refused", denial.reason.name(), Verdict::WouldRefuse),
+            None => ("granted", "", Verdict::WouldGrant),
+        };
+        let labels = Labels {
+            verdict,
+            mode: "audit",
+            reason,
+            policy: policy.to_string().as_str().into(),
+            rule: refusal.and_then(|denial| denial.rule.as_deref()).unwrap_or_default().into(),
+            source_workload: self.caller(facts),
+            destination_service: addressed.map_or_else(|| "unknown".into(), destination),
+            protocol: protocol(facts),
+        };
+        self.counts.get(&labels).inc();
+        if let Some((reporter, now)) = &self.up {
+            let asked = asked(addressed.map_or("", kind), facts);
+            let to = addressed.map(full).unwrap_or_default();
+            reporter.decided(labels.key(up, &to, asked), now());
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use exchange::{Place, Register, Trail};
-use mesh::{Denial, Facts};
+use mesh::{Denial, Facts, names::ObjectName};
 use wire::report::{Refusals, Subject};
 
 use super::{Decisions, asked::operation};
@@ -36,6 +36,10 @@ impl Register for Records {
         };
         let refusal = self.refusals.refuse(denial.clone(), subject, (self.now)());
         refusal.id.to_string().into()
+    }
+
+    fn audited(&self, policy: &ObjectName, refusal: Option<&Denial>, facts: &Facts, trail: &Trail) {
+        self.decisions.audited(policy, refusal, facts, trail.record().addressed.as_ref());
     }
 }
 

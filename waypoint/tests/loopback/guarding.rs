@@ -50,6 +50,48 @@ async fn a_user_is_known_before_anything_else_and_his_key_goes_no_further() {
     assert!(!bot.body.contains("k-1"), "{}", bot.body);
 }
 
+/// An application that gives back what it was sent.
+fn echoing() -> App {
+    app(|request| async move {
+        let body = http_body_util::BodyExt::collect(request.into_body()).await.unwrap().to_bytes();
+        text(body)
+    })
+}
+
+#[tokio::test]
+async fn what_a_guard_in_audit_would_have_refused_is_counted_once_for_each_exchange() {
+    let guard = Guard {
+        name: "GuardPolicy/shop/keys".parse().unwrap(),
+        mode: Mode::Audit,
+        broken: None,
+        patterns: vec![GuardPattern {
+            name: "key".into(),
+            finds: Finds::Secret,
+            direction: Direction::Both,
+            action: GuardAction::Refuse,
+        }],
+        sizes: GuardSizes { request: Some(64), response: None },
+        origins: None,
+        external: None,
+    };
+    let mesh = Mesh::serving(&[("web-1", echoing())], |_| ()).await;
+    let open = PolicySet { guards: vec![guard.name.clone()], ..set("open", &[], DefaultAccess::Open) };
+    mesh.apply(vec![Resource::Guard(Arc::new(guard)), Resource::PolicySet(Arc::new(open))]);
+    let audited = async |headers: &[(&str, &str)], text: &str| {
+        let answer = post(&mesh, headers, text).await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, text));
+        let all = std::mem::take(&mut *mesh.refused.1.lock());
+        assert_eq!(all.len(), 1, "{all:?}");
+        all[0].as_ref().map(|denial| denial.reason.name())
+    };
+    assert_eq!(audited(&[], r#"{"a":1}"#).await, None);
+    // Found on the way there and back, and counted once.
+    assert_eq!(audited(&[], r#"{"a":"sk-abcdefghijklmnopqrstuvwx"}"#).await, Some("GuardRefused"));
+    assert_eq!(audited(&[], &format!("\"{}\"", "x".repeat(64))).await, Some("TooMuch"));
+    assert_eq!(audited(&[("origin", "https://evil.example")], "{}").await, Some("OriginNotAllowed"));
+    assert!(mesh.refused.0.lock().is_empty());
+}
+
 #[tokio::test]
 async fn what_a_guard_finds_is_masked_or_refused_on_its_way() {
     let guard = Guard {
@@ -74,11 +116,7 @@ async fn what_a_guard_finds_is_masked_or_refused_on_its_way() {
         origins: None,
         external: None,
     };
-    let echo = app(|request| async move {
-        let body = http_body_util::BodyExt::collect(request.into_body()).await.unwrap().to_bytes();
-        text(body)
-    });
-    let mesh = Mesh::serving(&[("web-1", echo)], |_| ()).await;
+    let mesh = Mesh::serving(&[("web-1", echoing())], |_| ()).await;
     let open = PolicySet { guards: vec![guard.name.clone()], ..set("open", &[], DefaultAccess::Open) };
     mesh.apply(vec![Resource::Guard(Arc::new(guard)), Resource::PolicySet(Arc::new(open))]);
     let masked = post(&mesh, &[], r#"{"to":"ada\u0040lab.example"}"#).await;

@@ -133,13 +133,18 @@ impl Credentials for Fixed {
 
 /// Keeps refusals; their ids are `r1`, `r2`, ...
 #[derive(Default)]
-pub(crate) struct Refused(pub(crate) Mutex<Vec<Denial>>);
+pub(crate) struct Refused(pub(crate) Mutex<Vec<Denial>>, pub(crate) Mutex<Vec<Option<Denial>>>);
 
 impl Register for Refused {
     fn refused(&self, denial: &Denial, _: &Facts, _: &Trail) -> Arc<str> {
         let mut all = self.0.lock();
         all.push(denial.clone());
         format!("r{}", all.len()).into()
+    }
+
+    fn audited(&self, policy: &ObjectName, refusal: Option<&Denial>, _: &Facts, trail: &Trail) {
+        assert!(policy.kind.starts_with("GuardPolicy") && trail.record().addressed.is_some());
+        self.1.lock().push(refusal.cloned());
     }
 }
 
