@@ -15,6 +15,7 @@ pub mod readiness;
 pub mod sealed;
 pub mod spans;
 pub mod trace;
+pub mod vault;
 
 pub use access_log::{AccessLog, Entry};
 pub use admin::{Admin, Answer, Query};
@@ -25,3 +26,4 @@ pub use readiness::Readiness;
 pub use sealed::{SealedError, SealedFile};
 pub use spans::{Span, Spans};
 pub use trace::TraceContext;
+pub use vault::Vault;

@@ -8,18 +8,14 @@
 //!
 //! Any replica with the key does all of this alike.
 
-use aws_lc_rs::{
-    aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
-    constant_time, digest, hmac,
-};
+use aws_lc_rs::{constant_time, digest, hmac};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use mesh::{names::WorkloadUid, resource::BackendTarget};
+use runtime::vault::{self, KeyError, Vault};
 use serde::{Deserialize, Serialize};
 
 /// How long an id of an agent or a caller may be, in bytes.
 pub const ID_MAX: usize = 1024;
-/// How many former keys still open tokens.
-pub const FORMER_MAX: usize = 3;
 
 /// The form of tokens, so that a later one can be told apart.
 const FORM: u8 = 1;
@@ -61,28 +57,11 @@ pub struct Sealed {
     pub upstream: String,
 }
 
-/// A key that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum KeyError {
-    /// A key has 32 bytes.
-    #[error("a session key has 32 bytes, this one has {0}")]
-    Length(usize),
-    /// More former keys than [`FORMER_MAX`].
-    #[error("at most {FORMER_MAX} former session keys")]
-    TooMany,
-}
-
 /// Seals and opens tokens, makes and knows marks.
 pub struct Sealer {
-    current: Keys,
-    former: Vec<Keys>,
-}
-
-/// What is derived from one key, a part for each use.
-struct Keys {
-    seal: LessSafeKey,
-    nonce: hmac::Key,
-    mark: hmac::Key,
+    vault: Vault,
+    // Of the current key, then of those it replaced.
+    marks: Vec<hmac::Key>,
 }
 
 /// Names an owner: a caller, by a route.
@@ -108,53 +87,27 @@ impl Sealer {
     /// # Errors
     /// When a key has not 32 bytes, or there are too many.
     pub fn new(current: &[u8], former: &[Vec<u8>]) -> Result<Self, KeyError> {
-        if former.len() > FORMER_MAX {
-            return Err(KeyError::TooMany);
-        }
-        let former = former.iter().map(|bytes| Keys::of(bytes)).collect::<Result<_, _>>()?;
-        Ok(Self { current: Keys::of(current)?, former })
+        let vault = Vault::new("a2a", current, former)?;
+        let keys = std::iter::once(current).chain(former.iter().map(Vec::as_slice));
+        let marks = keys.map(|key| vault::derived(key, "a2a mark")).collect::<Result<_, _>>()?;
+        Ok(Self { vault, marks })
     }
 
-    /// The token of this.
+    /// The token of this, always the same.
     pub fn seal(&self, sealed: &Sealed) -> Option<String> {
-        let mut bytes = serde_json::to_vec(sealed).ok()?;
-        // The nonce is a keyed digest of what is sealed: it never serves two different texts.
-        let tag = hmac::sign(&self.current.nonce, &bytes);
-        let nonce: [u8; NONCE_LEN] = tag.as_ref().get(..NONCE_LEN)?.try_into().ok()?;
-        let aad = Aad::from([FORM]);
-        self.current
-            .seal
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut bytes)
-            .ok()?;
-        let mut token = Vec::with_capacity(1 + NONCE_LEN + bytes.len());
-        token.push(FORM);
-        token.extend_from_slice(&nonce);
-        token.extend_from_slice(&bytes);
-        Some(URL_SAFE_NO_PAD.encode(token))
+        self.vault.seal_alike(FORM, "", serde_json::to_vec(sealed).ok()?)
     }
 
     /// What a token says, if it is ours and whole.
     pub fn open(&self, token: &str) -> Option<Sealed> {
-        let token = URL_SAFE_NO_PAD.decode(token).ok()?;
-        let (form, rest) = token.split_first()?;
-        let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;
-        if *form != FORM {
-            return None;
-        }
-        self.keys().find_map(|keys| {
-            let mut plain = sealed.to_vec();
-            let aad = Aad::from([FORM]);
-            let plain =
-                keys.seal.open_in_place(Nonce::assume_unique_for_key(*nonce), aad, &mut plain).ok()?;
-            serde_json::from_slice(plain).ok()
-        })
+        serde_json::from_slice(&self.vault.open(FORM, "", token)?).ok()
     }
 
     /// What an agent is told in place of a context that this caller chose.
     pub fn bind(&self, principal: &str, chosen: &str) -> String {
         format!(
             "{}.{chosen}",
-            URL_SAFE_NO_PAD.encode(&self.current.mark("chosen", principal, chosen)[..MARK])
+            URL_SAFE_NO_PAD.encode(&mark_of(self.current(), "chosen", principal, chosen)[..MARK])
         )
     }
 
@@ -162,13 +115,13 @@ impl Sealer {
     pub fn unbind<'a>(&self, principal: &str, upstream: &'a str) -> Option<&'a str> {
         let (mark, chosen) = upstream.split_once('.')?;
         let mark = URL_SAFE_NO_PAD.decode(mark).ok()?;
-        let ours = |keys: &Keys| same(&mark, &keys.mark("chosen", principal, chosen)[..MARK]);
-        self.keys().any(ours).then_some(chosen)
+        let ours = |key| same(&mark, &mark_of(key, "chosen", principal, chosen)[..MARK]);
+        self.marks.iter().any(ours).then_some(chosen)
     }
 
     /// A context for a message of this caller that names none, of chance.
     pub fn fresh(&self, principal: &str, chance: [u8; 8]) -> String {
-        uuid(&half(chance), &self.current.mark_of_fresh(principal, &half(chance)))
+        uuid(&half(chance), &mark_of_fresh(self.current(), principal, &half(chance)))
     }
 
     /// True if this context was made by [`Sealer::fresh`] for this caller.
@@ -176,54 +129,38 @@ impl Sealer {
         let Some(bytes) = bytes_of(upstream) else { return false };
         let (first, last) = bytes.split_at(8);
         let Ok(first) = <[u8; 8]>::try_from(first) else { return false };
-        half(first) == first && self.keys().any(|keys| same(last, &keys.mark_of_fresh(principal, &first)))
+        half(first) == first
+            && self.marks.iter().any(|key| same(last, &mark_of_fresh(key, principal, &first)))
     }
 
-    fn keys(&self) -> impl Iterator<Item = &Keys> {
-        std::iter::once(&self.current).chain(&self.former)
+    fn current(&self) -> &hmac::Key {
+        self.marks.first().expect("a sealer is made with a current key")
     }
 }
 
 impl std::fmt::Debug for Sealer {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "Sealer({} former keys)", self.former.len())
+        write!(out, "Sealer({} former keys)", self.marks.len() - 1)
     }
 }
 
-impl Keys {
-    fn of(bytes: &[u8]) -> Result<Self, KeyError> {
-        let length = bytes.len();
-        if length != 32 {
-            return Err(KeyError::Length(length));
-        }
-        let key = hmac::Key::new(hmac::HMAC_SHA256, bytes);
-        let derived = |label: &str| hmac::sign(&key, format!("strait a2a {label}").as_bytes());
-        let seal = UnboundKey::new(&AES_256_GCM, derived("seal").as_ref()).map(LessSafeKey::new);
-        Ok(Self {
-            seal: seal.map_err(|_| KeyError::Length(length))?,
-            nonce: hmac::Key::new(hmac::HMAC_SHA256, derived("nonce").as_ref()),
-            mark: hmac::Key::new(hmac::HMAC_SHA256, derived("mark").as_ref()),
-        })
+fn mark_of(key: &hmac::Key, use_: &str, principal: &str, text: &str) -> [u8; 32] {
+    let mut context = hmac::Context::with_key(key);
+    for text in [use_, principal, text] {
+        part(&mut |bytes| context.update(bytes), text);
     }
+    let mut out = [0; 32];
+    out.copy_from_slice(context.sign().as_ref());
+    out
+}
 
-    fn mark(&self, use_: &str, principal: &str, text: &str) -> [u8; 32] {
-        let mut context = hmac::Context::with_key(&self.mark);
-        for text in [use_, principal, text] {
-            part(&mut |bytes| context.update(bytes), text);
-        }
-        let mut out = [0; 32];
-        out.copy_from_slice(context.sign().as_ref());
-        out
-    }
-
-    fn mark_of_fresh(&self, principal: &str, first: &[u8; 8]) -> [u8; 8] {
-        let mark = self.mark("fresh", principal, &URL_SAFE_NO_PAD.encode(first));
-        let mut last = [0; 8];
-        last.copy_from_slice(&mark[..8]);
-        // The variant of RFC 9562.
-        last[0] = last[0] & 0x3f | 0x80;
-        last
-    }
+fn mark_of_fresh(key: &hmac::Key, principal: &str, first: &[u8; 8]) -> [u8; 8] {
+    let mark = mark_of(key, "fresh", principal, &URL_SAFE_NO_PAD.encode(first));
+    let mut last = [0; 8];
+    last.copy_from_slice(&mark[..8]);
+    // The variant of RFC 9562.
+    last[0] = last[0] & 0x3f | 0x80;
+    last
 }
 
 /// The first half of a UUID, with the version of RFC 9562 for what is nobody else's: 8.
@@ -359,14 +296,5 @@ mod tests {
         {
             assert!(!sealer.is_fresh(PLANNER, other), "{other}");
         }
-    }
-
-    #[test]
-    fn keys_have_32_bytes_and_are_few() {
-        assert_eq!(Sealer::new(&[0; 31], &[]).unwrap_err(), KeyError::Length(31));
-        assert_eq!(Sealer::new(&[0; 33], &[]).unwrap_err(), KeyError::Length(33));
-        let keys = |count| vec![vec![0; 32]; count];
-        assert!(Sealer::new(&[0; 32], &keys(FORMER_MAX)).is_ok());
-        assert_eq!(Sealer::new(&[0; 32], &keys(FORMER_MAX + 1)).unwrap_err(), KeyError::TooMany);
     }
 }

@@ -9,7 +9,7 @@ use mesh::{names::WorkloadUid, resource::BackendTarget};
 use serde::{Deserialize, Serialize};
 
 use crate::seal::Form;
-pub use crate::seal::{FORMER_MAX, KeyError, Sealer};
+pub use crate::seal::Sealer;
 
 /// How long a server's own session id may be, in bytes.
 pub const UPSTREAM_MAX: usize = 1024;

@@ -34,8 +34,8 @@ pub enum RunError {
     },
     /// The session key cannot be used.
     #[error("the session key cannot be used")]
-    SessionKey(#[source] mcp::session::KeyError),
+    SessionKey(#[source] runtime::vault::KeyError),
     /// The key of tasks cannot be used.
     #[error("the key of tasks cannot be used")]
-    TaskKey(#[source] a2a::seal::KeyError),
+    TaskKey(#[source] runtime::vault::KeyError),
 }
