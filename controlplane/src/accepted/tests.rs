@@ -184,3 +184,30 @@ fn a_duplicate_counts_nowhere_whichever_file_it_stands_in() {
     let input = pass(&mut door, &[("a.yaml", &other)]);
     assert!(input.problems.is_empty() && input.objects.len() == 1, "{input:?}");
 }
+
+#[test]
+fn secrets_are_remembered_and_not_written_in_clear_text() {
+    let secret = |value: &str| {
+        format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: key, namespace: shop}}\nstringData: {{token: {value}}}\n"
+        )
+    };
+    check(&[
+        (&[("a.yaml", &secret("canary"))], &["key accepted"]),
+        (&[("a.yaml", &secret("[1]"))], &["key last good"]),
+    ]);
+    let directory = TempDir::new().expect("a directory");
+    let accepted = directory.path().join("accepted");
+    let mut door = Door::remembering(&accepted);
+    pass(&mut door, &[("a.yaml", &secret("canary")), ("b.yaml", &good("p"))]);
+    let written = fs::read_to_string(accepted.join("objects")).expect("it is text");
+    let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, "canary");
+    assert!(
+        written.contains("\"AccessPolicy\"") && !written.contains("canary") && !written.contains(&encoded)
+    );
+    // Without its key it is gone, and nothing else.
+    fs::remove_file(accepted.join("key")).expect("there is a key");
+    let mut restarted = Door::remembering(&accepted);
+    let input = pass(&mut restarted, &[("a.yaml", &secret("[1]")), ("b.yaml", &bad("p"))]);
+    assert_eq!(states(&input), ["key absent", "p last good"]);
+}
