@@ -50,7 +50,7 @@ pub use text::Compile;
 pub struct Refused {
     /// Why.
     pub rejection: Rejection,
-    /// What it would have applied to, if it is an access policy in force whose targets can be read.
+    /// What it would have applied to, if it is a policy in force that refuses, guards or bounds, and its targets can be read.
     pub targets: Option<Targets>,
 }
 
@@ -205,7 +205,7 @@ fn check(object: &Object, compile: Compile<'_>) -> Result<(), Fault> {
     .within("spec")
 }
 
-/// What a broken access policy would have applied to, read as strictly as ever, but alone.
+/// What a broken policy would have applied to, read as strictly as ever, but alone.
 fn targets(kind: Kind, node: &Node) -> Option<Targets> {
     let spec = node.get("spec")?;
     let enforced = match spec.get("mode") {
@@ -216,7 +216,7 @@ fn targets(kind: Kind, node: &Node) -> Option<Targets> {
         return None;
     }
     match kind {
-        Kind::AccessPolicy => {
+        Kind::AccessPolicy | Kind::GuardPolicy | Kind::QuotaPolicy => {
             let refs: Vec<TargetRef> = parts(spec.get("targetRefs"));
             let selectors: Vec<TargetSelector> = parts(spec.get("targetSelectors"));
             let none = refs.is_empty() && selectors.is_empty();

@@ -102,15 +102,15 @@ impl fmt::Display for Rejection {
     }
 }
 
-/// What a broken access policy would have applied to.
+/// What a broken policy would have applied to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Targets {
-    /// Of an `AccessPolicy`: in its own namespace.
+    /// Of an `AccessPolicy`, `GuardPolicy` or `QuotaPolicy`: in its own namespace.
     Namespaced {
         /// By name.
         refs: Vec<TargetRef>,
-        /// By labels.
+        /// By labels; of access policies only.
         selectors: Vec<TargetSelector>,
     },
     /// Of a `ClusterAccessPolicy`.
@@ -132,7 +132,7 @@ pub enum Admitted {
         /// Why what is written now is not accepted.
         rejection: Rejection,
     },
-    /// An access policy that was never accepted, whose targets can be read: they are denied.
+    /// An access policy, guard or quota that was never accepted, whose targets can be read: they are denied.
     DeniesTargets {
         /// The policy.
         name: Name,

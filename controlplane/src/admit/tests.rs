@@ -160,3 +160,21 @@ fn a_broken_policy_tells_its_targets_unless_it_only_audits() {
     assert_eq!(targets(&policy("  mode: Audit\n", "[{kind: Service, name: a}]")), None);
     assert!(targets(&policy("  mode: Adit\n", "[{kind: Service, name: a}]")).is_some());
 }
+
+#[test]
+fn a_guard_or_quota_that_is_broken_tells_its_targets_too() {
+    for (kind, rest) in [
+        ("GuardPolicy", "  patterns: [{name: a, type: Emial, action: Mask}]\n"),
+        ("QuotaPolicy", "  limits: [{name: a, per: Identity, window: 40d, requests: 1}]\n"),
+    ] {
+        let policy = |mode: &str| {
+            format!(
+                "apiVersion: strait.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: p, namespace: shop}}\nspec:\n  \
+                 targetRefs: [{{kind: Service, name: a}}]\n{mode}{rest}"
+            )
+        };
+        let targets = |text: &str| judge(text).expect_err("it is broken").targets;
+        assert!(targets(&policy("")).is_some(), "{kind}");
+        assert_eq!(targets(&policy("  mode: Audit\n")), None, "{kind}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Which guards and quotas speak of a thing: by name, or of all in a namespace.
 
-use api::{Kind, Name, Object, access::Mode, refs::TargetRef};
+use api::{Admitted, Kind, Name, Object, Targets, access::Mode, refs::TargetRef};
 use mesh::{names::ObjectName, resource::PolicySet};
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 /// The kinds whose objects are named in `guards` and `quotas` of a set.
 const KINDS: [Kind; 2] = [Kind::GuardPolicy, Kind::QuotaPolicy];
 
-/// A GuardPolicy or QuotaPolicy.
+/// A GuardPolicy or QuotaPolicy, accepted or standing in as a refusal of everything at its targets.
 struct Content<'w> {
     name: &'w Name,
     created: (bool, String),
@@ -21,7 +21,11 @@ struct Content<'w> {
 }
 
 impl<'w> Content<'w> {
-    fn of(name: &'w Name, object: &'w Object) -> Option<Self> {
+    fn of(name: &'w Name, admitted: &'w Admitted) -> Option<Self> {
+        if let Admitted::DeniesTargets { targets: Targets::Namespaced { refs, .. }, .. } = admitted {
+            return Some(Self { name, created: (true, String::new()), refs, mode: Mode::Enforce });
+        }
+        let object = admitted.object()?.as_ref();
         let (refs, mode) = match object {
             Object::GuardPolicy(policy) => (&policy.spec.target_refs, policy.spec.mode),
             Object::QuotaPolicy(policy) => (&policy.spec.target_refs, policy.spec.mode),
@@ -37,7 +41,8 @@ impl<'w> Content<'w> {
 
 /// The objects of a kind that speak of any of these parts of a namespace, in the order that settles ties.
 fn speaking<'w>(reader: &Reader<'w>, kind: Kind, namespace: &str, parts: &[Part<'_>]) -> Vec<Content<'w>> {
-    let within = reader.within(kind, namespace).filter_map(|(name, object)| Content::of(name, object));
+    let within = reader.admitted_within(kind, namespace);
+    let within = within.filter_map(|(name, admitted)| Content::of(name, admitted));
     let mut found: Vec<Content<'w>> = within.filter(|content| content.targets(parts)).collect();
     found.sort_by(|a, b| (&a.created, a.name).cmp(&(&b.created, b.name)));
     found

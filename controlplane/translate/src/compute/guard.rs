@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::{
-    Name, Resource as Object,
+    Admitted, Name, Resource as Object, Targets as Said,
     access::Mode as SaidMode,
     guard::{
         Direction as SaidDirection, ExternalGuard as SaidExternal, GuardAction as SaidAction,
@@ -11,7 +11,8 @@ use api::{
     },
 };
 use mesh::resource::{
-    BackendTarget, Direction, ExternalGuard, Finds, Guard, GuardAction, GuardPattern, GuardSizes, Resource,
+    BackendTarget, Direction, ExternalGuard, Finds, Guard, GuardAction, GuardPattern, GuardSizes, Mode,
+    Resource,
 };
 
 use super::{
@@ -55,6 +56,28 @@ pub(super) fn compute(reader: &Reader<'_>, name: &Name, object: &Object<GuardPol
     };
     let conditions = Conditions::of(object.metadata.generation);
     let status = targets.told(reader, conditions, fault.as_ref(), unresolved.as_ref());
+    let mut made = Made { status: Some((name.clone(), status)), ..Made::default() };
+    made.add(Resource::Guard(Arc::new(guard)));
+    made
+}
+
+/// A guard that was never accepted and whose targets are known: nothing passes there until it is mended.
+pub(super) fn never_accepted(reader: &Reader<'_>, name: &Name, admitted: &Admitted) -> Made {
+    let Admitted::DeniesTargets { targets: Said::Namespaced { refs, .. }, rejection, .. } = admitted else {
+        return Made::default();
+    };
+    let needs = Needs { requests: true, content: true, ..Needs::default() };
+    let targets = Targets::of(reader, &Aim { namespace: &name.namespace, refs, selectors: &[], needs });
+    let guard = Guard {
+        name: names::object(name),
+        mode: Mode::Enforce,
+        broken: Some(format!("it was never accepted: {rejection}").into()),
+        patterns: Vec::new(),
+        sizes: GuardSizes::default(),
+        origins: None,
+        external: None,
+    };
+    let status = targets.told(reader, Conditions::of(None), targets.fault.as_ref(), None);
     let mut made = Made { status: Some((name.clone(), status)), ..Made::default() };
     made.add(Resource::Guard(Arc::new(guard)));
     made

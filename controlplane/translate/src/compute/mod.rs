@@ -50,6 +50,9 @@ fn of_object(reader: &Reader<'_>, name: &Name) -> Made {
         (Kind::AccessPolicy, _) => policy::namespaced(reader, name, admitted),
         (Kind::ClusterAccessPolicy, _) => policy::cluster(reader, name, admitted),
         (_, Some(object)) => of_accepted(reader, name, object),
+        // So does what would have guarded or bounded them.
+        (Kind::GuardPolicy, None) => guard::never_accepted(reader, name, admitted),
+        (Kind::QuotaPolicy, None) => quota::never_accepted(reader, name, admitted),
         (_, None) => Made::default(),
     };
     if let Some(rejection) = admitted.rejection() {

@@ -6,13 +6,13 @@ use std::{
 };
 
 use api::{
-    Name, Resource as Object,
+    Admitted, Name, Resource as Object, Targets as Said,
     access::Mode as SaidMode,
     quota::{QuotaLimit as SaidLimit, QuotaPer, QuotaPolicySpec},
 };
 use mesh::{
     identity::Identity,
-    resource::{Allowance, Quota, QuotaKey, QuotaLimit, Resource},
+    resource::{Allowance, Mode, Quota, QuotaKey, QuotaLimit, Resource},
 };
 
 use super::{
@@ -51,6 +51,25 @@ pub(super) fn compute(reader: &Reader<'_>, name: &Name, object: &Object<QuotaPol
         limits: limits.unwrap_or_default(),
     };
     let status = targets.told(reader, Conditions::of(object.metadata.generation), fault.as_ref(), None);
+    let mut made = Made { status: Some((name.clone(), status)), ..Made::default() };
+    made.add(Resource::Quota(Arc::new(quota)));
+    made
+}
+
+/// A quota that was never accepted and whose targets are known: nothing passes there until it is mended.
+pub(super) fn never_accepted(reader: &Reader<'_>, name: &Name, admitted: &Admitted) -> Made {
+    let Admitted::DeniesTargets { targets: Said::Namespaced { refs, .. }, rejection, .. } = admitted else {
+        return Made::default();
+    };
+    let needs = Needs { requests: true, content: true, ..Needs::default() };
+    let targets = Targets::of(reader, &Aim { namespace: &name.namespace, refs, selectors: &[], needs });
+    let quota = Quota {
+        name: names::object(name),
+        mode: Mode::Enforce,
+        broken: Some(format!("it was never accepted: {rejection}").into()),
+        limits: Vec::new(),
+    };
+    let status = targets.told(reader, Conditions::of(None), targets.fault.as_ref(), None);
     let mut made = Made { status: Some((name.clone(), status)), ..Made::default() };
     made.add(Resource::Quota(Arc::new(quota)));
     made

@@ -38,6 +38,9 @@ pub(crate) struct Observed {
 pub(crate) struct Denying {
     pub(crate) namespace: String,
     pub(crate) name: String,
+    /// An AccessPolicy, where nothing is said.
+    #[serde(default)]
+    pub(crate) policy: Option<Kind>,
     pub(crate) targets: Vec<api::refs::TargetRef>,
 }
 
@@ -69,7 +72,8 @@ impl Scene {
             }
         }
         for denying in &scene.observed.denying {
-            let name = Name::new(Kind::AccessPolicy, &denying.namespace, &denying.name);
+            let kind = denying.policy.unwrap_or(Kind::AccessPolicy);
+            let name = Name::new(kind, &denying.namespace, &denying.name);
             scene.objects.push(Admitted::DeniesTargets {
                 targets: api::Targets::Namespaced { refs: denying.targets.clone(), selectors: Vec::new() },
                 rejection: api::Rejection {
