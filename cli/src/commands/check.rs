@@ -124,12 +124,18 @@ fn remedy(text: &str) -> &str {
 fn conditions(statuses: &Value, problems: &Value, findings: &mut Vec<Finding>) {
     for (object, status) in statuses.as_object().into_iter().flatten() {
         let said = rows(problems).any(|row| text(row, "object") == object);
+        let mut causes = Vec::new();
         for condition in every_condition(status) {
             let kind = text(condition, "type");
             let (reason, message) = (text(condition, "reason"), text(condition, "message"));
             match text(condition, "status") {
                 "False" if said && kind == "Accepted" => {}
-                "False" => findings.push(Finding::error(format!("{object} is not {kind}"), reason, message)),
+                // One cause can make several conditions false.
+                "False" if causes.contains(&(reason, message)) => {}
+                "False" => {
+                    causes.push((reason, message));
+                    findings.push(Finding::error(format!("{object} is not {kind}"), reason, message));
+                }
                 "Unknown" if kind == "WaypointBound" => {
                     findings.push(Finding::warn(format!("{object} has no waypoint yet"), reason, message));
                 }
@@ -240,6 +246,7 @@ mod tests {
             ] }] },
             "ClusterLink west": { "conditions": [
                 { "type": "ResolvedRefs", "status": "False", "reason": "NoBundle", "message": "not fetched" },
+                { "type": "Programmed", "status": "False", "reason": "NoBundle", "message": "not fetched" },
             ] },
         });
         let mut findings = Vec::new();

@@ -1,5 +1,6 @@
 //! Sends a copy of a request elsewhere and drops the answer. The copy never holds the original up: a copy that
-//! cannot keep pace, or for which there is no room, is given up.
+//! cannot keep pace, or for which there is no room, is given up; so is one that has no allowance where it would go, or
+//! that a guard of there would have to read.
 
 use std::{
     pin::Pin,
@@ -12,7 +13,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use exchange::{Body, BodyError, BoxFuture, Call, Exchange, Filter, Request, Step, Trail, Upstreams};
+use exchange::{
+    Ask, Body, BodyError, BoxFuture, Call, Exchange, Filter, Place, Request, Reservation, Step, Trail,
+    Upstreams,
+};
 use http_body::Frame;
 use mesh::resource;
 use tokio::sync::{Semaphore, mpsc};
@@ -47,13 +51,13 @@ impl Mirrors {
         self.given_up.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn send(&self, call: Call) {
+    fn send(&self, call: Call, held: Option<Box<dyn Reservation>>) {
         let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else { return self.give_up() };
         let upstreams = Arc::clone(&self.upstreams);
         tokio::spawn(async move {
             // Whatever comes of it concerns nobody.
             let _ = tokio::time::timeout(COPY_TIME_MAX, upstreams.call(call)).await;
-            drop(permit);
+            drop((permit, held));
         });
     }
 }
@@ -86,7 +90,12 @@ impl Filter for Mirror {
 
     fn request<'a>(&'a mut self, exchange: &'a mut Exchange) -> BoxFuture<'a, Step> {
         let denominator = u64::from(self.rule.denominator.max(1));
-        if self.chance % denominator < u64::from(self.rule.numerator) {
+        let drawn = self.chance % denominator < u64::from(self.rule.numerator);
+        let allowed = if drawn { allowed(exchange, &self.rule) } else { None };
+        if drawn && allowed.is_none() {
+            self.mirrors.give_up();
+        }
+        if let Some(held) = allowed {
             let mut copy = Request::default();
             *copy.method_mut() = exchange.request.method().clone();
             *copy.uri_mut() = exchange.request.uri().clone();
@@ -104,10 +113,32 @@ impl Filter for Mirror {
             // What becomes of the copy is not what became of the exchange.
             call.trail = Trail::default();
             call.traffic = resource::Traffic::default();
-            self.mirrors.send(call);
+            self.mirrors.send(call, held);
         }
         Box::pin(std::future::ready(Step::Continue))
     }
+}
+
+/// Takes a copy from the allowances of where it goes; `None` if it may not go there. What the original meets on its own
+/// way has looked at it, and counted it, already.
+fn allowed(exchange: &Exchange, rule: &resource::Mirror) -> Option<Option<Box<dyn Reservation>>> {
+    let there: Vec<Place> = Place::of(&rule.target).into_iter().collect();
+    let way = exchange.way();
+    let looked = exchange.known.guards(&way);
+    let unread = |guard: &Arc<resource::Guard>| {
+        guard.mode == resource::Mode::Enforce && !looked.iter().any(|one| one.name == guard.name)
+    };
+    if exchange.known.guards(&there).iter().any(unread) {
+        return None;
+    }
+    let counted = exchange.known.quotas(&way);
+    let mut quotas = exchange.known.quotas(&there);
+    quotas.retain(|quota| !counted.iter().any(|one| one.name == quota.name));
+    if quotas.is_empty() {
+        return Some(None);
+    }
+    let ask = Ask { requests: 1, ..Ask::default() };
+    exchange.ledger.reserve(&exchange.facts, &quotas, &ask).ok().map(Some)
 }
 
 type Copied = Result<Frame<Bytes>, BodyError>;

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use exchange::{Body, BoxFuture, Exchange, Filter, Response, Step};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use mesh::resource;
 
 use crate::{
     broken::BrokenFilter,
     rewrite::{self, rewritten},
 };
+
+/// Who came in by TLS asked for `https`, which only the edge knows and says here.
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// A redirect, compiled.
 #[derive(Debug)]
@@ -45,8 +48,7 @@ impl Rule {
 
     fn location(&self, exchange: &Exchange) -> Option<HeaderValue> {
         let uri = exchange.request.uri();
-        let asked = uri.scheme_str().unwrap_or("http");
-        let scheme = self.redirect.scheme.as_deref().unwrap_or(asked);
+        let scheme = self.redirect.scheme.as_deref().unwrap_or_else(|| asked_scheme(exchange));
         let authority =
             exchange.request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
         let (asked_host, asked_port) = split_port(authority);
@@ -55,7 +57,7 @@ impl Rule {
         let port = match (self.redirect.port, &self.redirect.scheme) {
             (Some(port), _) => Some(port),
             (None, Some(_)) => None,
-            (None, None) => asked_port.or(Some(exchange.facts.port)),
+            (None, None) => asked_port.or_else(|| own_port(scheme, exchange.facts.port)),
         };
         let port = port.filter(|port| !matches!((scheme, port), ("http", 80) | ("https", 443)));
         let path = match &self.redirect.path {
@@ -66,6 +68,20 @@ impl Rule {
         let port = port.map(|port| format!(":{port}")).unwrap_or_default();
         HeaderValue::from_str(&format!("{scheme}://{host}{port}{path}{query}")).ok()
     }
+}
+
+/// By which scheme it was asked for.
+fn asked_scheme(exchange: &Exchange) -> &'static str {
+    let said = exchange.request.headers().get(FORWARDED_PROTO).and_then(|said| said.to_str().ok());
+    match said.or_else(|| exchange.request.uri().scheme_str()) {
+        Some("https") => "https",
+        _ => "http",
+    }
+}
+
+/// The port at which it came in, unless it is that of the other scheme: then somebody before us knows it better.
+fn own_port(scheme: &str, port: u16) -> Option<u16> {
+    (!matches!((scheme, port), ("https", 80) | ("http", 443))).then_some(port)
 }
 
 fn split_port(authority: &str) -> (&str, Option<u16>) {

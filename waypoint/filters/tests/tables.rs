@@ -194,6 +194,22 @@ async fn a_redirect_keeps_what_it_does_not_name() {
         assert_eq!(response.status(), 302);
         assert_eq!(response.headers()["location"], expected);
     }
+    // Who came in by TLS is sent on by it.
+    for (port, host, expected) in [
+        (443, "web.shop", "https://web.shop/a?b"),
+        (8443, "web.shop", "https://web.shop:8443/a?b"),
+        (8443, "web.shop:443", "https://web.shop/a?b"),
+        (80, "web.shop", "https://web.shop/a?b"),
+    ] {
+        let mut exchange = exchange("/a?b", None, known());
+        exchange.request.headers_mut().insert("host", host.parse().unwrap());
+        exchange.request.headers_mut().insert("x-forwarded-proto", "https".parse().unwrap());
+        exchange.facts = Arc::new(Facts { port, ..Facts::clone(&exchange.facts) });
+        let filters = [RouteFilter::Redirect(redirect(None, None, None))];
+        let step = run(&filters, &mut exchange, Arc::new(Kept::default())).await;
+        let Step::Answer(response) = step else { panic!("{step:?}") };
+        assert_eq!(response.headers()["location"], expected, "{port} {host}");
+    }
 }
 
 #[tokio::test]
