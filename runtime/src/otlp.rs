@@ -23,7 +23,7 @@ use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use tokio::sync::mpsc;
 
 use crate::{
-    spans::{Link, Span, SpanKind, Value},
+    spans::span::{Link, Span, SpanKind, Value},
     trace::{SpanId, TraceId},
 };
 

@@ -4,7 +4,7 @@
 //! while, so that one can see what still runs. Nothing here waits.
 
 mod ring;
-mod span;
+pub(crate) mod span;
 
 use std::{
     collections::HashMap,

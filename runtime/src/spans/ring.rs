@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::Span;
+use super::span::Span;
 
 /// Keeps the latest; the oldest makes room.
 pub(super) struct Ring {
