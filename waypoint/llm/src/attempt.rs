@@ -11,13 +11,13 @@ use crate::{
     account::Account,
     candidates::Candidate,
     chat,
+    config::{Config, Sources},
     error::{self, Said},
     json::{self, Object},
     messages,
     neutral::Usage,
     opening::Opened,
     operation::{Dialect, Operation},
-    respond::{Llm, is_of_the_request},
     responses,
     stream::{Bounds, First, Standing, Stream},
     turn::{Broken, Turner, Turning},
@@ -34,7 +34,8 @@ const KEPT: [HeaderName; 2] =
 
 /// One attempt.
 pub(crate) struct Attempt<'a> {
-    pub llm: &'a Llm,
+    pub config: &'a Config,
+    pub sources: Sources,
     pub exchange: &'a Exchange,
     pub opened: &'a Opened,
     pub candidate: &'a Candidate,
@@ -83,7 +84,7 @@ impl Attempt<'_> {
         call.facts = Arc::clone(&self.facts);
         // An attempt that is billed has a reservation of its own, so nobody tries again on the way.
         call.traffic.retries = Some(Retries { attempts: 0, codes: Vec::new(), backoff: None });
-        let began = (self.llm.sources.now)();
+        let began = (self.sources.now)();
         let reply = match upstreams.call(call).await {
             Ok(reply) => reply,
             Err(error) => return self.no_answer(error, account),
@@ -95,7 +96,7 @@ impl Attempt<'_> {
             return self.error(response, account).await;
         }
         let kind = essence(response.headers());
-        let wait = self.llm.config.answer_timeout;
+        let wait = self.config.answer_timeout;
         let streamed = kind == "text/event-stream";
         let outcome = match (self.opened.stream(), kind.as_str()) {
             _ if response.headers().contains_key(header::CONTENT_ENCODING) => {
@@ -153,7 +154,7 @@ impl Attempt<'_> {
         };
         let key = upstream::key(self.exchange, self.candidate);
         let said = error::of_provider(status, &bytes, key.as_deref());
-        if is_of_the_request(status) {
+        if error::is_of_the_request(status) {
             self.exchange.trail.failed(format!("the provider answered {status}"));
             return Outcome::Final(error::response(self.opened.operation.dialect(), &said, None));
         }
@@ -166,7 +167,7 @@ impl Attempt<'_> {
     async fn whole(&self, response: Response, mut account: Account) -> Outcome {
         let headers = kept(response.headers());
         let mut body = response.into_body();
-        let bytes = match body.hold(self.llm.config.answer_bytes_max).await {
+        let bytes = match body.hold(self.config.answer_bytes_max).await {
             Ok(bytes) => bytes.clone(),
             Err(error) => return Outcome::Failed(Failure::new(error.to_string())),
         };
@@ -216,7 +217,7 @@ impl Attempt<'_> {
     }
 
     fn created(&self) -> u64 {
-        let time = (self.llm.sources.time)().duration_since(std::time::UNIX_EPOCH);
+        let time = (self.sources.time)().duration_since(std::time::UNIX_EPOCH);
         time.map_or(0, |since| since.as_secs())
     }
 
@@ -234,8 +235,8 @@ impl Attempt<'_> {
             watches: self.exchange.watches.as_ref(),
         });
         let bounds = Bounds {
-            event_bytes_max: self.llm.config.event_bytes_max,
-            stream_bytes_max: self.llm.config.stream_bytes_max,
+            event_bytes_max: self.config.event_bytes_max,
+            stream_bytes_max: self.config.stream_bytes_max,
         };
         let mut stream = Stream::new(
             response.into_body(),
@@ -246,7 +247,7 @@ impl Attempt<'_> {
             bounds,
             upstream::key(self.exchange, self.candidate),
             Box::pin(self.exchange.closing.closed()),
-            First { began, now: self.llm.sources.now },
+            First { began, now: self.sources.now },
         );
         match stream.begin().await {
             Ok(()) => {}

@@ -6,9 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use exchange::Backend;
-use mesh::resource::{BackendKind, LlmApi, LlmGroup, LlmProvider};
+use exchange::{Backend, Exchange};
+use mesh::{
+    Facts,
+    facts::{Fact, Model},
+    resource::{BackendKind, LlmApi, LlmGroup, LlmProvider},
+};
 use parking_lot::Mutex;
+
+use crate::opening::Opened;
 
 /// How long a provider that failed is tried only after the others.
 pub const AVOIDED_FOR: Duration = Duration::from_secs(15);
@@ -22,6 +28,15 @@ pub const AVOIDED_COUNT_MAX: usize = 1024;
 pub(crate) struct Candidate {
     pub provider: LlmProvider,
     pub model: Arc<str>,
+}
+
+impl Candidate {
+    /// The facts of an exchange, with the model that this one would use.
+    pub(crate) fn facts(&self, exchange: &Exchange, opened: &Opened) -> Facts {
+        let provider = Arc::clone(&self.provider.name);
+        let model = Model::Used { provider, model: Arc::clone(&self.model) };
+        Facts { llm: Fact::Known(opened.facts(model)), ..Facts::clone(&exchange.facts) }
+    }
 }
 
 /// The groups of a backend. A Service is a backend of one provider, under its own short name.

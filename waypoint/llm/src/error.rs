@@ -151,6 +151,31 @@ fn limits(dialect: Dialect, exceeded: &Exceeded, headers: &mut HeaderMap) {
     }
 }
 
+/// The answer to who asks for a model that nobody has.
+pub(crate) fn unknown_model(exchange: &Exchange, dialect: Dialect, model: &str) -> Response {
+    let shown: String = model.chars().filter(|letter| !letter.is_control()).collect();
+    exchange.trail.failed("no provider has the model");
+    let mut said = Said::new(StatusCode::NOT_FOUND, format!("The model {shown:?} does not exist here"));
+    said.code = Some("model_not_found".to_owned());
+    said.param = Some("model".to_owned());
+    response(dialect, &said, None)
+}
+
+/// Whose fault a status is: with these the request itself is at fault, and another provider would say the same.
+pub(crate) fn is_of_the_request(status: StatusCode) -> bool {
+    status.is_client_error()
+        && !matches!(
+            status,
+            StatusCode::UNAUTHORIZED
+                | StatusCode::PAYMENT_REQUIRED
+                | StatusCode::FORBIDDEN
+                | StatusCode::NOT_FOUND
+                | StatusCode::METHOD_NOT_ALLOWED
+                | StatusCode::REQUEST_TIMEOUT
+                | StatusCode::TOO_MANY_REQUESTS
+        )
+}
+
 /// What a provider says of an error, as much as a caller should see: its message, bounded, without our key.
 pub(crate) fn of_provider(status: StatusCode, body: &[u8], key: Option<&str>) -> Said {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();

@@ -26,10 +26,12 @@ pub mod turn;
 
 mod account;
 mod attempt;
+mod config;
 mod quota;
 mod stream;
 mod upstream;
 mod watch;
 
+pub use config::{Config, Sources};
 pub use opening::read;
-pub use respond::{Config, Llm, Sources};
+pub use respond::Llm;

@@ -12,7 +12,6 @@ use crate::{
     error, json,
     opening::Opened,
     operation::{Dialect, Operation},
-    respond::{facts, unknown_model},
     upstream,
 };
 
@@ -54,7 +53,7 @@ pub(crate) async fn answer(
                 continue;
             }
             let candidate = Candidate { provider: provider.clone(), model: real };
-            if exchange.judge(&facts(exchange, opened, &candidate), Purpose::List).is_ok() {
+            if exchange.judge(&candidate.facts(exchange, opened), Purpose::List).is_ok() {
                 names.entry(name).or_insert_with(|| Arc::clone(&provider.name));
             }
         }
@@ -69,7 +68,7 @@ pub(crate) async fn answer(
     if let Some(wanted) = wanted {
         return match names.get(&wanted) {
             Some(owner) => error::json_response(StatusCode::OK, &entry(&wanted, owner)),
-            None => unknown_model(exchange, &Opened { model: wanted, ..opened.clone() }),
+            None => error::unknown_model(exchange, dialect, &wanted),
         };
     }
     let data: Vec<Value> = names.iter().map(|(name, owner)| entry(name, owner)).collect();

@@ -1,21 +1,16 @@
 //! Answers calls of models: finds who may serve them, asks one after the other, and says what came of it.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant, SystemTime},
-};
+use std::sync::Arc;
 
 use exchange::{Backend, BoxFuture, Exchange, ModelUse, Purpose, Responder, Response, Upstreams};
 use http::StatusCode;
-use mesh::{
-    Denial, Facts, Reason,
-    facts::{Fact, Model},
-};
+use mesh::{Denial, Facts, Reason};
 
 use crate::{
     account::Account,
     attempt::{Attempt, Outcome},
     candidates::{self, Avoided, Candidate},
+    config::{Config, Sources},
     error::{self, Said},
     listing,
     opening::{self, Opened, Opening},
@@ -24,53 +19,11 @@ use crate::{
     upstream::Body as UpstreamBody,
 };
 
-/// Bounds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// How long the body of a request may be, in bytes.
-    pub body_bytes_max: usize,
-    /// How long an answer that is not streamed may be, in bytes.
-    pub answer_bytes_max: usize,
-    /// How long one event of a stream may be, in bytes.
-    pub event_bytes_max: usize,
-    /// How long a stream may be, in bytes.
-    pub stream_bytes_max: u64,
-    /// How long a provider may take from the head of its answer to the first of a stream's content, or to the end of
-    /// an answer that is not streamed.
-    pub answer_timeout: Duration,
-    /// How many providers are tried for one call.
-    pub attempts_max: usize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            body_bytes_max: 4 << 20,
-            answer_bytes_max: 16 << 20,
-            event_bytes_max: 4 << 20,
-            stream_bytes_max: 64 << 20,
-            answer_timeout: Duration::from_secs(600),
-            attempts_max: 8,
-        }
-    }
-}
-
-/// Where time and chance come from.
-#[derive(Debug, Clone, Copy)]
-pub struct Sources {
-    /// Monotonic.
-    pub now: fn() -> Instant,
-    /// Of the calendar.
-    pub time: fn() -> SystemTime,
-    /// Random numbers.
-    pub chance: fn() -> u64,
-}
-
 /// The responder for models behind a Service port or an AgentBackend.
 #[derive(Debug)]
 pub struct Llm {
-    pub(crate) config: Config,
-    pub(crate) sources: Sources,
+    config: Config,
+    sources: Sources,
     avoided: Avoided,
 }
 
@@ -102,15 +55,15 @@ impl Llm {
         let avoided = |provider: &str| self.avoided.is(&name, provider, now);
         let all = candidates::of(&groups, &opened.model, (self.sources.chance)(), avoided);
         if all.is_empty() {
-            return unknown_model(exchange, opened);
+            return error::unknown_model(exchange, dialect, &opened.model);
         }
         // Who may not is not asked. Where nobody may, the first says why.
         let may = |candidate: &&Candidate| {
-            exchange.judge(&facts(exchange, opened, candidate), Purpose::List).is_ok()
+            exchange.judge(&candidate.facts(exchange, opened), Purpose::List).is_ok()
         };
         let granted: Vec<&Candidate> = all.iter().filter(may).take(self.config.attempts_max).collect();
         if granted.is_empty() {
-            let denial = exchange.judge(&facts(exchange, opened, &all[0]), Purpose::Decide).err();
+            let denial = exchange.judge(&all[0].facts(exchange, opened), Purpose::Decide).err();
             let denial =
                 denial.unwrap_or_else(|| Denial::plain(Reason::NoLongerAllowed, "the policy changed"));
             return error::denied(exchange, dialect, &denial);
@@ -135,7 +88,7 @@ impl Llm {
         story: &mut Story,
     ) -> Option<Response> {
         let dialect = opened.operation.dialect();
-        let facts = Arc::new(facts(exchange, opened, candidate));
+        let facts = Arc::new(candidate.facts(exchange, opened));
         let judged = match exchange.judge(&facts, Purpose::Decide) {
             Ok(()) => ask(exchange, upstreams, &facts).await,
             Err(denial) => Err(denial),
@@ -145,7 +98,7 @@ impl Llm {
             return None;
         }
         let allowed = Allowed::of(exchange, &candidate.model);
-        let body = match UpstreamBody::of(opened, candidate, &allowed) {
+        let body = match UpstreamBody::of(opened, candidate, allowed.default_output) {
             Ok(body) => body,
             Err(cannot) => {
                 story.untranslatable.get_or_insert(cannot);
@@ -169,7 +122,8 @@ impl Llm {
             first_token: None,
         };
         let account = Account::new(reservation, &exchange.trail, model);
-        let attempt = Attempt { llm: self, exchange, opened, candidate, facts, body };
+        let attempt =
+            Attempt { config: &self.config, sources: self.sources, exchange, opened, candidate, facts, body };
         let name = place(exchange);
         let outcome = attempt.run(upstreams, account).await;
         let provider = &candidate.provider.name;
@@ -242,22 +196,6 @@ fn place(exchange: &Exchange) -> Arc<str> {
     }
 }
 
-/// The facts with the model that a candidate would use.
-pub(crate) fn facts(exchange: &Exchange, opened: &Opened, candidate: &Candidate) -> Facts {
-    let provider = Arc::clone(&candidate.provider.name);
-    let model = Model::Used { provider, model: Arc::clone(&candidate.model) };
-    Facts { llm: Fact::Known(opened.facts(model)), ..Facts::clone(&exchange.facts) }
-}
-
-pub(crate) fn unknown_model(exchange: &Exchange, opened: &Opened) -> Response {
-    let shown: String = opened.model.chars().filter(|letter| !letter.is_control()).collect();
-    exchange.trail.failed("no provider has the model");
-    let mut said = Said::new(StatusCode::NOT_FOUND, format!("The model {shown:?} does not exist here"));
-    said.code = Some("model_not_found".to_owned());
-    said.param = Some("model".to_owned());
-    error::response(opened.operation.dialect(), &said, None)
-}
-
 /// The answer to what cannot be taken.
 fn rejected(exchange: &Exchange, dialect: Dialect, said: &Said) -> Response {
     let reason = match said.status {
@@ -305,19 +243,4 @@ async fn ask(exchange: &Exchange, upstreams: &dyn Upstreams, facts: &Arc<Facts>)
         }
     }
     Ok(())
-}
-
-/// Whose fault a status is: with these the request itself is at fault, and another provider would say the same.
-pub(crate) fn is_of_the_request(status: StatusCode) -> bool {
-    status.is_client_error()
-        && !matches!(
-            status,
-            StatusCode::UNAUTHORIZED
-                | StatusCode::PAYMENT_REQUIRED
-                | StatusCode::FORBIDDEN
-                | StatusCode::NOT_FOUND
-                | StatusCode::METHOD_NOT_ALLOWED
-                | StatusCode::REQUEST_TIMEOUT
-                | StatusCode::TOO_MANY_REQUESTS
-        )
 }

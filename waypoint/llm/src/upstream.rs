@@ -14,7 +14,6 @@ use crate::{
     neutral::{NotTranslatable, Prompt},
     opening::Opened,
     operation::{ANTHROPIC_VERSION, Dialect, Operation},
-    quota::Allowed,
     responses,
 };
 
@@ -36,9 +35,15 @@ pub(crate) struct Body {
 }
 
 impl Body {
+    /// Where the caller sets no limit of its answer, this one, if there is one.
+    ///
     /// # Errors
     /// When the request has no form there.
-    pub(crate) fn of(opened: &Opened, candidate: &Candidate, allowed: &Allowed) -> Result<Self, Denial> {
+    pub(crate) fn of(
+        opened: &Opened,
+        candidate: &Candidate,
+        default_output: Option<u64>,
+    ) -> Result<Self, Denial> {
         let no_form = |error: NotTranslatable| {
             let field = Some(error.field.as_str().into());
             Denial { field, ..Denial::plain(Reason::NotTranslatable, error.to_string()) }
@@ -53,9 +58,9 @@ impl Body {
             object.insert("model".to_owned(), json!(candidate.model));
             object
         } else {
-            translated(opened, dialect, &candidate.model, allowed.default_output).map_err(no_form)?
+            translated(opened, dialect, &candidate.model, default_output).map_err(no_form)?
         };
-        if let Some(most) = allowed.default_output {
+        if let Some(most) = default_output {
             limit(operation, dialect, &candidate.model, most, &mut object);
         }
         if dialect == Dialect::Chat && opened.stream() {
