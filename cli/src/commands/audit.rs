@@ -1,6 +1,6 @@
 //! `strait audit` and `strait try`: what a policy would have refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ pub(crate) async fn audit(arguments: &Audit) -> anyhow::Result<()> {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("policy", &arguments.policy).append_pair("since", &arguments.since.to_string());
     let decided = running.page(&format!("/v1/decisions?{}", query.finish())).await?;
-    let decided = decided.as_array().cloned().unwrap_or_default();
+    let decided = once(decided.as_array().cloned().unwrap_or_default());
     let judged: u64 = decided.iter().filter_map(|row| row["count"].as_u64()).sum();
     let rows = refused(&decided);
     if arguments.at.output == Form::Table {
@@ -31,6 +31,16 @@ pub(crate) async fn audit(arguments: &Audit) -> anyhow::Result<()> {
         }
     }
     output::list(arguments.at.output, &Value::Array(rows))
+}
+
+/// Each call once: one is judged where it was addressed and again at its endpoint, by one proxy. What was addressed at
+/// an endpoint itself is judged there only, and stays.
+fn once(decided: Vec<Value>) -> Vec<Value> {
+    const SAME: [&str; 8] = ["proxy", "source", "protocol", "method", "object", "user", "host", "path"];
+    let call = |row: &Value| SAME.map(|key| row[key].as_str().unwrap_or_default().to_owned());
+    let behind = |row: &Value| row["place"] == "workload";
+    let addressed: BTreeSet<_> = decided.iter().filter(|row| !behind(row)).map(call).collect();
+    decided.into_iter().filter(|row| !behind(row) || !addressed.contains(&call(row))).collect()
 }
 
 /// Those that would have been refused, most first; what they agree in is one row.
@@ -79,4 +89,29 @@ pub(crate) async fn attempt(arguments: &Try) -> anyhow::Result<()> {
     let columns =
         ["would_be", "source", "destination", "protocol", "method", "object", "count", "last", "why"];
     output::columns(Form::Table, changes, &columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_counts_where_it_was_addressed_and_not_again_at_its_endpoint() {
+        let row = |proxy: &str, place: &str, host: &str, verdict: &str, count: u64| {
+            json!({"proxy": proxy, "place": place, "host": host, "source": "planner", "verdict": verdict,
+                "count": count, "last": "now"})
+        };
+        let decided = vec![
+            row("waypoint", "service", "tools", "would-refuse", 3),
+            row("waypoint", "workload", "tools", "would-refuse", 3),
+            row("waypoint", "service", "tools", "would-grant", 4),
+            row("waypoint", "workload", "tools", "would-grant", 4),
+            // Addressed by the address of the workload, and at a node that has no waypoint.
+            row("waypoint", "workload", "10.0.0.1", "would-refuse", 1),
+            row("node", "workload", "", "would-refuse", 2),
+        ];
+        let once = once(decided);
+        let sum = |rows: &[Value]| -> u64 { rows.iter().filter_map(|row| row["count"].as_u64()).sum() };
+        assert_eq!((sum(&once), sum(&refused(&once))), (10, 6));
+    }
 }
