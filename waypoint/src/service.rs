@@ -6,6 +6,7 @@ mod spoken;
 mod upgrade;
 mod user;
 mod watched;
+mod within;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -26,6 +27,7 @@ use self::{
     lead::{Led, lead},
     spoken::Spoken,
     watched::Finish,
+    within::{held_until, within},
 };
 use crate::{
     authorizers::ExternalAuth,
@@ -134,8 +136,12 @@ fn begin(
     Ok((exchange, led))
 }
 
-/// What is said of a request that took too long.
-const LATE: &str = "the request took longer than it may";
+/// Answers a request that took too long.
+fn late(exchange: &Exchange, convention: Convention) -> Response {
+    const LATE: &str = "the request took longer than it may";
+    exchange.trail.failed(LATE);
+    answer::plain(convention, http::StatusCode::GATEWAY_TIMEOUT, None, LATE)
+}
 
 async fn run(
     waypoint: &Arc<Waypoint>,
@@ -198,16 +204,12 @@ async fn run(
     let answered = respond(waypoint, entered, &led, (responder, challenge), &mut finish.chain, &mut exchange);
     let (mut response, deadline) = match within(deadline, answered).await {
         Some(response) => (response, deadline),
-        None => {
-            exchange.trail.failed(LATE);
-            // To say so takes as long as it takes.
-            (answer::plain(convention, http::StatusCode::GATEWAY_TIMEOUT, None, LATE), None)
-        }
+        // To say so takes as long as it takes.
+        None => (late(&exchange, convention), None),
     };
     let met = within(deadline, finish.chain.response(&mut exchange, &mut response)).await;
     if met.is_none() {
-        exchange.trail.failed(LATE);
-        response = answer::plain(convention, http::StatusCode::GATEWAY_TIMEOUT, None, LATE);
+        response = late(&exchange, convention);
     }
     if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
         return upgrade::relay(response, on_upgrade, finish, idle);
@@ -321,19 +323,6 @@ fn overloaded(exchange: &Exchange, ended: Ended) -> Response {
     exchange.trail.failed(text);
     ended.finish(status, 0, &exchange.trail.record(), None);
     answer::plain(Convention::of(exchange.request.headers()), status, None, text)
-}
-
-/// Until when a body that is held must have arrived.
-fn held_until(deadline: Option<tokio::time::Instant>, waypoint: &Waypoint) -> tokio::time::Instant {
-    let until = tokio::time::Instant::now() + waypoint.limits.held_timeout;
-    deadline.map_or(until, |deadline| deadline.min(until))
-}
-
-async fn within<F: Future>(deadline: Option<tokio::time::Instant>, work: F) -> Option<F::Output> {
-    match deadline {
-        Some(deadline) => tokio::time::timeout_at(deadline, work).await.ok(),
-        None => Some(work.await),
-    }
 }
 
 /// Answers what does not become an exchange.

@@ -12,6 +12,7 @@ pub mod guarded;
 pub mod headers;
 mod outside;
 pub mod pool;
+pub mod speaks;
 pub mod suspects;
 mod tries;
 
@@ -34,7 +35,8 @@ use self::{
     dial::{Dial, Way},
     guarded::{Resolve, SystemResolver},
     outside::Outside,
-    pool::{HttpPool, Key, Opened, Speaks, Tried, Unopened},
+    pool::{HttpPool, Key, Opened, Tried, Unopened},
+    speaks::Speaks,
     suspects::Suspects,
     tries::{Failed, Stage, Tries, again, is_idempotent},
 };
@@ -141,15 +143,7 @@ impl Calls {
             Goal::Service(service, port) => self.manner(&call, service, *port)?,
             Goal::Outside(host) => (manner_outside(&call, host), call.traffic.clone()),
         };
-        match &goal {
-            Goal::Service(..) => {
-                headers::prepare(&mut call.request, &self.own.identity, &call.facts.caller, speaks);
-            }
-            Goal::Outside(host) => headers::prepare_outside(&mut call.request, host, speaks),
-        }
-        if let Some(trace) = call.trail.trace() {
-            headers::trace(call.request.headers_mut(), &trace);
-        }
+        self.prepare(&mut call, &goal, speaks);
         let retries =
             traffic.retries.clone().unwrap_or(Retries { attempts: 0, codes: Vec::new(), backoff: None });
         let mut left = u32::from(retries.attempts.min(10));
@@ -205,6 +199,19 @@ impl Calls {
                     call.request = request;
                 }
             }
+        }
+    }
+
+    /// Makes the request ready to be sent.
+    fn prepare(&self, call: &mut Call, goal: &Goal, speaks: Speaks) {
+        match goal {
+            Goal::Service(..) => {
+                headers::prepare(&mut call.request, &self.own.identity, &call.facts.caller, speaks);
+            }
+            Goal::Outside(host) => headers::prepare_outside(&mut call.request, host, speaks),
+        }
+        if let Some(trace) = call.trail.trace() {
+            headers::trace(call.request.headers_mut(), &trace);
         }
     }
 

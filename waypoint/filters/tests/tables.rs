@@ -298,3 +298,58 @@ async fn a_mirror_copies_its_share() {
         assert_eq!(!kept.copies.lock().unwrap().is_empty(), copied, "{chance}");
     }
 }
+
+/// Knows one guard at one service.
+struct Guarded(Place, Arc<Guard>);
+
+impl Known for Guarded {
+    fn guards(&self, places: &[Place]) -> Vec<Arc<Guard>> {
+        places.iter().filter(|place| **place == self.0).map(|_| Arc::clone(&self.1)).collect()
+    }
+
+    fn quotas(&self, _: &[Place]) -> Vec<Arc<Quota>> {
+        Vec::new()
+    }
+
+    fn catalogue(&self, _: &mesh::names::ObjectName) -> Option<Arc<Catalogue>> {
+        None
+    }
+
+    fn secret(&self, _: &mesh::names::ObjectName) -> Option<Arc<Secret>> {
+        None
+    }
+
+    fn issuer(&self, _: &str) -> Option<Arc<Issuer>> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_copied_past_a_guard_of_the_mirror() {
+    let place = |name: &str| Place::Service { service: name.parse().unwrap(), port: 80 };
+    for (guarded, mode, copied) in [
+        (place("shop/copy"), Mode::Enforce, false),
+        (place("shop/copy"), Mode::Audit, true),
+        (place("shop/web"), Mode::Enforce, true),
+    ] {
+        let guard = Guard {
+            name: "GuardPolicy/shop/g".parse().unwrap(),
+            mode,
+            broken: None,
+            patterns: Vec::new(),
+            sizes: GuardSizes::default(),
+            origins: None,
+            external: None,
+        };
+        let target = BackendTarget::Service { service: "shop/copy".parse().unwrap(), port: 80 };
+        let mirror = RouteFilter::Mirror(Mirror { target, numerator: 1, denominator: 1 });
+        let mut exchange = exchange("/a", None, known());
+        exchange.known = Arc::new(Guarded(guarded, Arc::new(guard)));
+        let plan = Plan::compile(&[mirror]).unwrap();
+        let mirrors = Mirrors::new(Arc::new(Kept::default()));
+        let surroundings = Surroundings { mirrors: mirrors.clone(), chance: 7 };
+        let mut chain = Plan::chain(&[&plan], Guests::default(), &surroundings, Trail::default());
+        chain.request(&mut exchange).await;
+        assert_eq!(mirrors.given_up(), u64::from(!copied), "{mode:?}");
+    }
+}

@@ -9,8 +9,10 @@ use mesh::{
 };
 use parking_lot::Mutex;
 
-use crate::{find::Finder, screen::BYTES_MAX};
+use crate::find::Finder;
 
+/// Bytes of content that is read, where no guard says less.
+pub const BYTES_MAX: usize = 4 << 20;
 /// Most guards that are kept compiled; beyond it all are compiled anew.
 const KEPT_MAX: usize = 4096;
 

@@ -2,6 +2,7 @@
 
 mod address;
 mod card;
+mod digits;
 mod email;
 mod iban;
 mod overlapping;
@@ -12,12 +13,11 @@ mod ssn;
 use std::ops::Range;
 
 use mesh::resource::Finds;
+pub(crate) use overlapping::MATCHES_MAX;
 use regex::{Regex, RegexBuilder};
 
 /// Bytes that a compiled expression may take.
 const REGEX_BYTES_MAX: usize = 1 << 20;
-/// Most matches of one pattern in one text; more of them and it is refused, whatever its action.
-pub(crate) const MATCHES_MAX: usize = 10_000;
 
 /// A finder, ready to be used.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl Finder {
             Self::Iban => iban::find(text),
             Self::IpAddress => address::find(text),
             Self::Secret => secret::find(text),
-            Self::Regex(regex) => overlapping::find(regex, text, MATCHES_MAX + 1),
+            Self::Regex(regex) => overlapping::find(regex, text),
         };
         found.sort_by_key(|range| range.start);
         joined(found)
@@ -99,59 +99,6 @@ fn joined(found: Vec<Range<usize>>) -> Vec<Range<usize>> {
         }
     }
     apart
-}
-
-/// A digit, and where it stands.
-#[derive(Debug, Clone, Copy)]
-struct Digit {
-    at: usize,
-    value: u8,
-}
-
-/// Groups of digits that stand together: at most one separator between two of them. Each list is one such row.
-fn rows(text: &str, separators: &[char]) -> Vec<Vec<Vec<Digit>>> {
-    let mut rows: Vec<Vec<Vec<Digit>>> = Vec::new();
-    let mut row: Vec<Vec<Digit>> = Vec::new();
-    let mut group: Vec<Digit> = Vec::new();
-    let mut gap = false;
-    for (at, character) in text.char_indices() {
-        match character {
-            '0'..='9' => {
-                group.push(Digit { at, value: character as u8 - b'0' });
-                gap = false;
-            }
-            _ if separators.contains(&character) && !gap => {
-                if !group.is_empty() {
-                    row.push(std::mem::take(&mut group));
-                }
-                gap = true;
-            }
-            _ => {
-                if !group.is_empty() {
-                    row.push(std::mem::take(&mut group));
-                }
-                if !row.is_empty() {
-                    rows.push(std::mem::take(&mut row));
-                }
-                gap = false;
-            }
-        }
-    }
-    if !group.is_empty() {
-        row.push(group);
-    }
-    if !row.is_empty() {
-        rows.push(row);
-    }
-    rows
-}
-
-fn before(text: &str, at: usize) -> Option<char> {
-    text[..at].chars().next_back()
-}
-
-fn after(text: &str, at: usize) -> Option<char> {
-    text[at..].chars().next()
 }
 
 #[cfg(test)]

@@ -23,10 +23,10 @@ mod shadows;
 mod stream;
 mod watch;
 
-pub use compile::{Guards, Rules};
+pub use compile::{BYTES_MAX, Guards, Rules};
 pub use external::External;
 pub use filter::Guarding;
 pub use json::NESTED_MAX;
-pub use screen::{BYTES_MAX, Screened, screen};
+pub use screen::{Screened, screen};
 pub use stream::Stream;
 pub use watch::{HELD_MAX, REACH, Watch};

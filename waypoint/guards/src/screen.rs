@@ -8,9 +8,6 @@ use crate::{
     json::{Outcome, is_json},
 };
 
-/// Bytes of content that is read, where no guard says less.
-pub const BYTES_MAX: usize = 4 << 20;
-
 /// What became of a body.
 #[derive(Debug, Default)]
 pub struct Screened {

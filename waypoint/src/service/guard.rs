@@ -4,6 +4,7 @@ use exchange::Exchange;
 use guards::{Guarding, Rules};
 use mesh::{Denial, Reason};
 
+use super::within::within;
 use crate::waypoint::Waypoint;
 
 /// The rules of an exchange: of everything that it passes, and of the services that its backend leads to.
@@ -21,7 +22,7 @@ pub(super) async fn begin(
     let errands = waypoint.errands.clone();
     let late = (rules.clone(), errands.clone());
     let guarding = Guarding::begin(rules, errands, exchange, waypoint.limits.held_bytes);
-    super::within(until, guarding).await.unwrap_or_else(|| Guarding::late(late.0, late.1))
+    within(until, guarding).await.unwrap_or_else(|| Guarding::late(late.0, late.1))
 }
 
 /// The refusal of a request that its body led to another backend than the one whose guards looked at it, if that has

@@ -10,6 +10,7 @@ use mesh::{
 };
 use tokio::time::Instant;
 
+use super::within::within;
 use crate::{responders::Forward, waypoint::Waypoint};
 
 const LATE: &str = "the body did not arrive in time";
@@ -58,19 +59,18 @@ impl Spoken {
         let facts = match self {
             Self::Http => facts,
             Self::Mcp => {
-                let mcp = super::within(until, mcp::read(&mut exchange.request, held_bytes)).await;
+                let mcp = within(until, mcp::read(&mut exchange.request, held_bytes)).await;
                 let mcp = mcp.unwrap_or(Fact::Missing(LATE));
                 Facts { mcp: mcp::described(mcp, &exchange.backend, &*exchange.known), ..facts }
             }
             Self::A2a => {
                 let pointer = skill_pointer(&exchange.backend);
                 let a2a =
-                    super::within(until, a2a::read(&mut exchange.request, held_bytes, pointer.as_deref()))
-                        .await;
+                    within(until, a2a::read(&mut exchange.request, held_bytes, pointer.as_deref())).await;
                 Facts { a2a: a2a.unwrap_or(Fact::Missing(LATE)), ..facts }
             }
             Self::Llm => {
-                let llm = super::within(until, llm::read(&mut exchange.request, held_bytes)).await;
+                let llm = within(until, llm::read(&mut exchange.request, held_bytes)).await;
                 Facts { llm: llm.unwrap_or(Fact::Missing(LATE)), ..facts }
             }
         };

@@ -11,7 +11,7 @@ use runtime::{
     trace::{TRACEPARENT, TRACESTATE},
 };
 
-use super::pool::Speaks;
+use super::speaks::Speaks;
 use crate::edge::forwarded;
 
 /// Says who the caller is, to applications behind a waypoint.

@@ -20,7 +20,8 @@ use transport::{
 
 use super::{
     guarded::{self, Resolve},
-    pool::{Opened, Speaks, Unopened},
+    pool::{Opened, Unopened},
+    speaks::Speaks,
 };
 use crate::world::Worlds;
 

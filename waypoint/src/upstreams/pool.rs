@@ -21,7 +21,7 @@ use runtime::spans::Link;
 use tokio::io::{AsyncRead, AsyncWrite};
 use transport::DialError;
 
-use super::{dial::Way, headers};
+use super::{dial::Way, headers, speaks::Speaks};
 use crate::causes::{body_error, with_causes};
 
 /// Bounds of the pool.
@@ -53,17 +53,6 @@ impl Default for Config {
 
 /// Time that a connection has to become ready for another request after an answer ended.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(1);
-
-/// What is spoken on a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Speaks {
-    /// HTTP/1.1.
-    Http1,
-    /// HTTP/2, known beforehand.
-    Http2,
-    /// Whichever of both the other end prefers, as it says when TLS is agreed.
-    Either,
-}
 
 /// What connections with one key share: where they lead, how they speak, and for whom.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -5,7 +5,7 @@ use std::{
     ops::Range,
 };
 
-use super::{after, before};
+use super::digits::{after, before};
 
 /// Longest form of an address, in bytes.
 const LENGTH_MAX: usize = 45;

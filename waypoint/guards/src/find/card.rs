@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{Digit, rows};
+use super::digits::{Digit, rows};
 
 const SEPARATORS: [char; 4] = [' ', '-', '.', '\u{a0}'];
 const DIGITS: std::ops::RangeInclusive<usize> = 13..=19;

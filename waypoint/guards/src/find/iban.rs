@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::before;
+use super::digits::before;
 
 /// Shortest and longest of any country.
 const LENGTHS: std::ops::RangeInclusive<usize> = 15..=34;

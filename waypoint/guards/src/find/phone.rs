@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::before;
+use super::digits::before;
 
 pub(super) fn find(text: &str) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = Vec::new();

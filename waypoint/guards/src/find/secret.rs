@@ -4,7 +4,7 @@ use std::{ops::Range, sync::LazyLock};
 
 use regex::Regex;
 
-use super::{MATCHES_MAX, overlapping};
+use super::overlapping;
 
 /// The forms; each begins where a word begins.
 const FORMS: [&str; 18] = [
@@ -46,7 +46,7 @@ pub(super) fn find(text: &str) -> Vec<Range<usize>> {
         // The forms are constants that a test compiles; if they were none, nothing could be let through.
         return std::iter::once(0..text.len()).collect();
     };
-    found.extend(overlapping::find(words, text, MATCHES_MAX + 1));
+    found.extend(overlapping::find(words, text));
     let mut from = 0;
     while let Some(begin) = pem.find_at(text, from) {
         // To the end of its last line; a key without one goes on to the end.

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{Digit, before, rows};
+use super::digits::{Digit, before, rows};
 
 pub(super) fn find(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
