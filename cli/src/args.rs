@@ -161,6 +161,10 @@ pub(crate) struct Up {
     /// With --join: the file with the node's join token.
     #[arg(long)]
     pub(crate) token_file: Option<PathBuf>,
+    /// Added to the port of each listener of an ingress gateway to make the port that is bound: binding ports below
+    /// 1024 needs rights. With 8000, a listener of port 443 is reached at 8443.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) edge_port_offset: u16,
     /// Where spans are exported to: an OTLP collector (gRPC), such as http://127.0.0.1:4317 (default: nowhere).
     #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     pub(crate) otlp_endpoint: Option<String>,
@@ -388,6 +392,9 @@ pub(crate) struct Gateway {
     /// NAMESPACE/NAME of the Gateway.
     #[arg(long)]
     pub(crate) gateway: String,
+    /// Added to the port of each listener of an ingress gateway to make the port that is bound.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) edge_port_offset: u16,
     #[command(flatten)]
     pub(crate) join: Join,
 }

@@ -104,7 +104,8 @@ async fn cluster(arguments: &Up, drain: Drain) -> anyhow::Result<()> {
             let ip = beside(running.address, address);
             let options = options_of(arguments, &settings.1, running.address, token_file, &member, ip);
             let program = Program { drain: Drain::new(), address };
-            tasks.spawn(start(member.clone(), settings.0.clone(), options, program.drain.clone()));
+            let (named, edge) = (settings.0.clone(), arguments.edge_port_offset);
+            tasks.spawn(start(member.clone(), named, options, edge, program.drain.clone()));
             programs.insert(member, program);
         }
         tokio::select! {
@@ -156,14 +157,21 @@ async fn join(arguments: &Up, address: SocketAddr, drain: Drain) -> anyhow::Resu
     Ok(ztunnel::run(node(&args::Node { node: name.clone(), cluster, join })?, drain).await?)
 }
 
-async fn start(member: Member, cluster: String, join: Join, drain: Drain) -> (Member, anyhow::Result<()>) {
+async fn start(
+    member: Member,
+    cluster: String,
+    join: Join,
+    edge_port_offset: u16,
+    drain: Drain,
+) -> (Member, anyhow::Result<()>) {
     let result = match &member {
         Member::Node(name) => match node(&args::Node { node: name.clone(), cluster, join }) {
             Ok(config) => ztunnel::run(config, drain).await.map_err(anyhow::Error::from),
             Err(error) => Err(error),
         },
         Member::Gateway(namespace, name) => {
-            match gateway(&args::Gateway { gateway: format!("{namespace}/{name}"), join }) {
+            let gateway_of = args::Gateway { gateway: format!("{namespace}/{name}"), edge_port_offset, join };
+            match gateway(&gateway_of) {
                 Ok(config) => waypoint::run(config, drain).await.map_err(anyhow::Error::from),
                 Err(error) => Err(error),
             }

@@ -1,7 +1,8 @@
 //! An agent: does what it is told, one JSON command a line on standard input, one JSON answer a line on
 //! standard output, in any order.
 //!
-//! What it can reach it reaches through its workload's explicit proxy, with its workload's token.
+//! What it can reach it reaches through its workload's explicit proxy, with its workload's token. It may have a door, by
+//! which people come in and ask it something.
 
 use std::{
     collections::BTreeMap,
@@ -14,17 +15,18 @@ use std::{
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use http::{Request, Uri};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 
-use super::proxied::{Proxy, connect};
+use super::{
+    door::{self, Door},
+    proxied::{ANSWER_BYTES_MAX, Proxy, connect, whole},
+};
 
-/// The largest answer that the agent reads, in bytes.
-const ANSWER_BYTES_MAX: usize = 4 << 20;
 /// How long one command may take.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often a held connection is used.
@@ -41,6 +43,8 @@ pub(crate) struct Options {
     /// The file with the workload's token.
     #[arg(long)]
     pub(crate) token_file: PathBuf,
+    #[command(flatten)]
+    pub(crate) door: Door,
 }
 
 /// What an agent can be told.
@@ -90,6 +94,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let token = std::fs::read_to_string(&options.token_file)
         .with_context(|| format!("cannot read the workload's token from {}", options.token_file.display()))?;
     let proxy = Proxy { address: options.proxy, token: Some(token.trim().to_owned()) };
+    let mut door = tokio::spawn(door::run(options.door, proxy.clone()));
     let fares = Fares::default();
     let places = Arc::new(tokio::sync::Semaphore::new(COMMANDS_MAX));
     let (answers, mut answered) = tokio::sync::mpsc::channel::<Value>(COMMANDS_MAX);
@@ -102,7 +107,12 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         std::io::Result::Ok(())
     });
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    while let Some(line) = lines.next_line().await? {
+    loop {
+        let line = tokio::select! {
+            line = lines.next_line() => line?,
+            ended = &mut door => return ended?.context("the door cannot be served"),
+        };
+        let Some(line) = line else { break };
         let order: Order = serde_json::from_str(&line).with_context(|| format!("no command: {line}"))?;
         let place = places.clone().acquire_owned().await?;
         let (proxy, fares, answers) = (proxy.clone(), fares.clone(), answers.clone());
@@ -119,6 +129,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         });
     }
     drop(answers);
+    door.abort();
     writer.await??;
     Ok(())
 }
@@ -157,7 +168,7 @@ async fn obey(command: Command, proxy: &Proxy, fares: &Fares) -> anyhow::Result<
     }
 }
 
-fn mcp(url: &str, method: &str, mut params: Value) -> anyhow::Result<Request<Full<Bytes>>> {
+pub(super) fn mcp(url: &str, method: &str, mut params: Value) -> anyhow::Result<Request<Full<Bytes>>> {
     const REVISION: &str = "2026-07-28";
     let name = params["name"].as_str().unwrap_or_default().to_owned();
     params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!(REVISION);
@@ -172,11 +183,6 @@ fn mcp(url: &str, method: &str, mut params: Value) -> anyhow::Result<Request<Ful
         request = request.header("mcp-name", name);
     }
     Ok(request.body(Full::from(message.to_string()))?)
-}
-
-async fn whole(body: hyper::body::Incoming) -> anyhow::Result<Bytes> {
-    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-    Ok(body.map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))?.to_bytes())
 }
 
 async fn send(

@@ -4,6 +4,7 @@
 //! workload's explicit proxy. `strait run app …` starts each as a process of its own.
 
 mod agent;
+mod door;
 mod http;
 mod model;
 mod proxied;

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use base64::Engine as _;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Uri, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -14,6 +14,8 @@ use transport::{Address, Socket, dial};
 
 /// How long the proxy may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest answer that an agent reads, in bytes.
+pub(super) const ANSWER_BYTES_MAX: usize = 4 << 20;
 /// The longest answer to CONNECT that is read, in bytes.
 const CONNECT_ANSWER_BYTES_MAX: usize = 8 << 10;
 
@@ -83,6 +85,12 @@ pub(crate) async fn send_on(
     let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
     tokio::spawn(connection);
     Ok(sender.send_request(request).await?)
+}
+
+/// The whole body of an answer.
+pub(crate) async fn whole(body: Incoming) -> anyhow::Result<Bytes> {
+    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+    Ok(body.map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))?.to_bytes())
 }
 
 fn first_line(answer: &[u8]) -> String {

@@ -133,6 +133,7 @@ pub(crate) fn gateway(arguments: &Gateway) -> anyhow::Result<waypoint::Config> {
         join.address,
     );
     config.hbone_bind_port = join.hbone_bind_port;
+    config.edge.port_offset = arguments.edge_port_offset;
     config.otlp = otlp(join);
     client::tell_admin(&join.state, SocketAddr::new(join.address, 15000))?;
     Ok(config)

@@ -20,6 +20,15 @@ const FOLDER_IN_EXAMPLES: &str = "/tmp/strait-demo";
 pub(crate) const HBONE: u16 = 15008;
 /// The port that the programs bind.
 pub(crate) const HBONE_BIND: u16 = 15208;
+/// Added to the ports of ways in: who is not root may not bind 443.
+const EDGE_OFFSET: u16 = 8000;
+/// Where people come in, whose listener says 443.
+pub(crate) const EDGE: u16 = 443 + EDGE_OFFSET;
+/// The port at which every program tells of itself.
+const ADMIN: u16 = 15000;
+/// The last numbers of the addresses of the programs of nodes and of gateways begin here.
+const NODES: u8 = 11;
+const GATEWAYS: u8 = 21;
 /// How long a program may take until it is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often readiness is asked for.
@@ -124,20 +133,21 @@ impl Cluster {
     fn start_proxies(&mut self, listener: Listener) -> anyhow::Result<()> {
         listener.progress(&format!("{}: node proxies, waypoint, gateway", self.plan.name));
         for (index, node) in self.plan.nodes.iter().enumerate() {
-            let ip = self.plan.ip(0, 11 + u8::try_from(index)?);
+            let ip = self.plan.ip(0, NODES + u8::try_from(index)?);
             let mut arguments = self.proxy("ztunnel", "--node", node, &format!("node-{node}"), ip);
             arguments.extend(["--cluster", self.plan.name].map(str::to_owned));
             self.programs.push(Process::start(&self.folder, &format!("ztunnel-{node}"), &arguments)?);
         }
         for (index, (namespace, name)) in self.plan.gateways.iter().enumerate() {
-            let ip = self.plan.ip(0, 21 + u8::try_from(index)?);
-            let arguments = self.proxy(
+            let ip = self.plan.ip(0, GATEWAYS + u8::try_from(index)?);
+            let mut arguments = self.proxy(
                 "waypoint",
                 "--gateway",
                 &format!("{namespace}/{name}"),
                 &format!("gateway-{namespace}-{name}"),
                 ip,
             );
+            arguments.extend(["--edge-port-offset".to_owned(), EDGE_OFFSET.to_string()]);
             self.programs.push(Process::start(&self.folder, &format!("waypoint-{name}"), &arguments)?);
         }
         Ok(())
@@ -171,12 +181,10 @@ impl Cluster {
 
     /// Waits until every proxy says that it is ready.
     pub(crate) async fn ready(&mut self) -> anyhow::Result<()> {
-        let proxies = self.plan.nodes.len() + self.plan.gateways.len();
-        for index in 0..proxies {
-            let fourth =
-                if index < self.plan.nodes.len() { 11 + index } else { 21 + index - self.plan.nodes.len() };
-            let admin = SocketAddr::new(self.plan.ip(0, u8::try_from(fourth)?), 15000);
-            let process = &mut self.programs[index + 1];
+        let nodes = (NODES..).take(self.plan.nodes.len());
+        let proxies = nodes.chain((GATEWAYS..).take(self.plan.gateways.len()));
+        for (process, fourth) in self.programs.iter_mut().skip(1).zip(proxies) {
+            let admin = SocketAddr::new(self.plan.ip(0, fourth), ADMIN);
             let start = std::time::Instant::now();
             while client::text(admin, "/healthz/ready").await.is_err() {
                 process.check()?;
@@ -217,6 +225,20 @@ impl Cluster {
             );
             tokio::time::sleep(READY_EVERY).await;
         }
+    }
+
+    /// Where the program of one of its nodes tells of itself.
+    pub(crate) fn node_admin(&self, name: &str) -> anyhow::Result<SocketAddr> {
+        let index = self.plan.nodes.iter().position(|node| *node == name);
+        let index = index.with_context(|| format!("no node {name}"))?;
+        Ok(SocketAddr::new(self.plan.ip(0, NODES + u8::try_from(index)?), ADMIN))
+    }
+
+    /// The same of one of its gateways.
+    pub(crate) fn gateway_admin(&self, namespace: &str, name: &str) -> anyhow::Result<SocketAddr> {
+        let index = self.plan.gateways.iter().position(|gateway| *gateway == (namespace, name));
+        let index = index.with_context(|| format!("no gateway {namespace}/{name}"))?;
+        Ok(SocketAddr::new(self.plan.ip(0, GATEWAYS + u8::try_from(index)?), ADMIN))
     }
 
     /// One of its programs.

@@ -4,15 +4,18 @@
 //! what the admin pages say. `stage` builds it up, `story` tells, one file a step.
 
 mod agent;
+mod applications;
 mod cluster;
 mod command;
 mod connections;
 mod narrate;
+mod people;
 mod process;
 mod relay;
 mod secrets;
 mod stage;
 mod story;
+mod visitor;
 
 use anyhow::bail;
 
@@ -34,7 +37,10 @@ pub(crate) async fn run(arguments: &Demo) -> anyhow::Result<()> {
             temporary.path().to_owned()
         }
     };
-    let mut stage = Stage::build(&folder, listener).await?;
+    let mut stage = tokio::select! {
+        stage = Stage::build(&folder, listener) => stage?,
+        _ = tokio::signal::ctrl_c() => bail!("stopped before everything was up"),
+    };
     let held = tokio::select! {
         held = story::tell(&mut stage, listener) => held,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("stopped in the middle of the story")),

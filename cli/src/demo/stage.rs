@@ -12,9 +12,11 @@ use transport::Address;
 
 use super::{
     agent::Agent,
-    cluster::{Cluster, Plan},
+    applications,
+    cluster::{Cluster, EDGE, Plan},
     command,
     narrate::Listener,
+    people::HOST,
     process::Process,
     relay::Relay,
     secrets::Secrets,
@@ -27,7 +29,7 @@ macro_rules! example {
 }
 
 /// The services that west exports.
-const EXPORTS: usize = 4;
+const EXPORTS: usize = 5;
 
 static EAST: Plan = Plan {
     name: "east",
@@ -41,35 +43,30 @@ static EAST: Plan = Plan {
         "policies.yaml",
         "models.yaml",
         "researcher.yaml",
-        "researcher-route.yaml",
         "toolbox.yaml",
-        "catalogue.yaml"
+        "catalogue.yaml",
+        "edge.yaml"
     ),
     nodes: &["east-1", "east-2"],
-    gateways: &[("agents", "waypoint"), ("strait-system", "east-west")],
-    tunnels: &[
-        [1, 1],
-        [1, 2],
-        [1, 11],
-        [1, 12],
-        [1, 13],
-        [1, 31],
-        [1, 32],
-        [1, 41],
-        [1, 42],
-        [1, 43],
-        [2, 1],
-        [2, 2],
-    ],
+    gateways: &[("agents", "waypoint"), ("strait-system", "east-west"), ("agents", "edge")],
+    tunnels: &[[1, 1], [1, 2], [1, 3], [1, 11], [1, 12], [1, 13], [1, 41], [1, 42], [1, 43], [2, 1], [2, 2]],
 };
 
 static WEST: Plan = Plan {
     name: "west",
     number: 20,
-    files: example!("west", "mesh.yaml", "workloads.yaml", "services.yaml", "policies.yaml"),
+    files: example!(
+        "west",
+        "mesh.yaml",
+        "workloads.yaml",
+        "services.yaml",
+        "policies.yaml",
+        "researcher.yaml",
+        "researcher-route.yaml"
+    ),
     nodes: &["west-1", "west-2"],
     gateways: &[("tools", "waypoint"), ("strait-system", "east-west")],
-    tunnels: &[[1, 1], [1, 13], [1, 21], [1, 22], [2, 1], [2, 2]],
+    tunnels: &[[1, 1], [1, 13], [1, 21], [1, 22], [1, 31], [1, 32], [2, 1], [2, 2]],
 };
 
 /// Everything that runs.
@@ -78,6 +75,8 @@ pub(crate) struct Stage {
     pub(crate) west: Cluster,
     pub(crate) planner: Agent,
     pub(crate) intern: Agent,
+    /// The next version of planner, as the same identity.
+    planner_v2: Agent,
     /// The applications that serve.
     pub(crate) applications: Vec<Process>,
     /// The relay at the delivery socket of the MCP server.
@@ -123,62 +122,34 @@ impl Stage {
         listener.progress("linking east and west");
         join(&east, &west, &["--import", "tools"]).await?;
         join(&west, &east, &["--export", "tools"]).await?;
-        let secrets = Secrets::make();
+        let secrets = Secrets::make()?;
         secrets.write(&east.files())?;
+        secrets.leave_for_people(&east.folder)?;
         listener.progress("applications");
-        let sockets = west.folder.join("tools-app.sock");
         let delivery = Relay::start(
             Address::Unix(west.folder.join("tools.sock")),
-            Address::Unix(sockets.clone()),
+            Address::Unix(applications::tools_socket(&west)),
             &west.folder.join("recordings/delivery"),
         )?;
-        let mut applications = vec![Process::start(
-            &west.folder,
-            "tools",
-            &["run", "app", "tools", "--listen", &format!("unix:{}", sockets.display())].map(str::to_owned),
-        )?];
-        for (cluster, name) in
-            [(&east, "web-v1"), (&east, "web-v2"), (&east, "echo-east"), (&west, "echo-west")]
-        {
-            let socket = cluster.folder.join(format!("{name}.sock"));
-            let arguments =
-                ["run", "app", "web", "--name", name, "--listen", &format!("unix:{}", socket.display())];
-            applications.push(Process::start(&cluster.folder, name, &arguments.map(str::to_owned))?);
-        }
-        for name in ["researcher-v1", "researcher-v2"] {
-            let socket = format!("unix:{}", east.folder.join(format!("{name}.sock")).display());
-            let arguments = ["run", "app", "researcher", "--name", name, "--listen", &socket];
-            applications.push(Process::start(&east.folder, name, &arguments.map(str::to_owned))?);
-        }
-        for (name, tool) in [("finder", "search"), ("reader", "read_file"), ("writer", "write_file")] {
-            let socket = format!("unix:{}", east.folder.join(format!("{name}.sock")).display());
-            let described = east.folder.join(format!("{name}.txt"));
-            fs::write(&described, format!("The tool {tool} of {name}."))?;
-            let described = described.display().to_string();
-            let arguments =
-                ["run", "app", "tools", "--listen", &socket, "--only", tool, "--described-in", &described];
-            applications.push(Process::start(&east.folder, name, &arguments.map(str::to_owned))?);
-        }
-        let key_file = west.folder.join("model.key");
-        fs::write(&key_file, &secrets.model_key)?;
-        for name in ["model-one", "model-two"] {
-            let socket = format!("unix:{}", west.folder.join(format!("{name}.sock")).display());
-            let key_file = key_file.display().to_string();
-            let arguments =
-                ["run", "app", "model", "--name", name, "--listen", &socket, "--key-file", &key_file];
-            applications.push(Process::start(&west.folder, name, &arguments.map(str::to_owned))?);
-        }
+        let applications = applications::start(&east, &west, &secrets.model_key).await?;
         listener.progress("waiting until every program is ready");
         east.ready().await?;
         west.ready().await?;
         listener.progress("waiting until east knows what west exports");
         east.imported(EXPORTS).await?;
-        let planner = agent(&east, "planner", 1)?;
-        let intern = agent(&east, "intern", 2)?;
-        let stage =
-            Self { east, west, planner, intern, applications, delivery, secrets, up_in: start.elapsed() };
+        west.imported(0).await?;
+        let planner = applications::agent(&east, "planner", 1).await?;
+        let intern = applications::agent(&east, "intern", 2).await?;
+        let planner_v2 = applications::agent(&east, "planner-v2", 3).await?;
+        let up_in = start.elapsed();
+        let stage = Self { east, west, planner, planner_v2, intern, applications, delivery, secrets, up_in };
         listener.progress(&format!("up in {:.1} s", stage.up_in.as_secs_f32()));
         Ok(stage)
+    }
+
+    /// Where people come in.
+    pub(crate) fn edge(&self) -> SocketAddr {
+        SocketAddr::new(self.east.plan.ip(2, 3), EDGE)
     }
 
     /// One of the applications.
@@ -198,7 +169,7 @@ impl Stage {
             .chain(&self.applications)
             .filter_map(|process| Some((process.name().to_owned(), process.pid()?)))
             .collect();
-        for agent in [&mut self.planner, &mut self.intern] {
+        for agent in [&mut self.planner, &mut self.intern, &mut self.planner_v2] {
             let process = agent.process();
             pids.extend(process.pid().map(|pid| (process.name().to_owned(), pid)));
         }
@@ -214,16 +185,19 @@ impl Stage {
              \n   strait check --state {west}\
              \n   strait explain --from spiffe://east.demo/ns/agents/sa/intern --to tools/tools:80 --tool search --state {west}\
              \n   edit {files}/policies.yaml, and see what changes\
-             \n   curl --proxy http://workload:$(cat {east}/tokens/workload-agents-planner)@127.10.1.1:15080 http://web.agents.svc.cluster.local/",
+             \n   curl --proxy http://workload:$(cat {east}/tokens/workload-agents-planner)@127.10.1.1:15080 http://web.agents.svc.cluster.local/\
+             \n   curl --cacert {folder}/authority.pem --connect-to ::{edge} -H \"authorization: Bearer $(cat {folder}/ann.jwt)\" 'https://{HOST}/planner?q=tides'",
             west = west.display(),
             east = east.display(),
             files = self.west.files().display(),
+            folder = self.east.folder.display(),
+            edge = self.edge(),
         );
     }
 
     /// Ends every process, applications first.
     pub(crate) async fn end(&mut self) {
-        for agent in [&mut self.planner, &mut self.intern] {
+        for agent in [&mut self.planner, &mut self.intern, &mut self.planner_v2] {
             agent.process().end().await;
         }
         for process in self.applications.iter_mut() {
@@ -254,12 +228,4 @@ async fn join(cluster: &Cluster, other: &Cluster, shared: &[&str]) -> anyhow::Re
     let link = command::strait(&arguments).await?;
     fs::write(cluster.files().join("link.yaml"), link)?;
     Ok(())
-}
-
-fn agent(cluster: &Cluster, name: &str, fourth: u8) -> anyhow::Result<Agent> {
-    let proxy = SocketAddr::new(cluster.plan.ip(1, fourth), 15080);
-    let token = cluster.state().join(format!("tokens/workload-agents-{name}"));
-    let arguments =
-        ["run", "app", "agent", "--proxy", &proxy.to_string(), "--token-file", &token.display().to_string()];
-    Agent::start(&cluster.folder, name, &arguments.map(str::to_owned))
 }

@@ -1,10 +1,10 @@
 //! Step 15: what a policy would refuse, before it refuses anything.
 
-use std::{cell::Cell, fs, time::Duration};
+use std::{cell::Cell, fs};
 
 use serde_json::{Value, json};
 
-use super::scene::{PLANNER, Scene, call, until};
+use super::scene::{PLANNER, Scene, after, call, until};
 use crate::demo::{command::strait, stage::Stage};
 
 /// The policy, as it is tried.
@@ -25,10 +25,6 @@ const NAME: &str = "tools/no-reading";
 /// How many reads the audit must have seen, and how often planner searches while the policy is in audit mode.
 const READS: u64 = 5;
 const SEARCHES: u64 = 3;
-/// How long it may take until decisions are told, and until an edit is in force.
-const WAIT_MAX: Duration = Duration::from_secs(8);
-/// How long it may take until what was decided in audit mode is told.
-const TOLD_MAX: Duration = Duration::from_secs(15);
 
 pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
     let state = stage.west.state();
@@ -37,12 +33,12 @@ pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
     let draft = stage.west.folder.join("no-reading.yaml");
     fs::write(&draft, POLICY.replace("mode: Audit", "mode: Enforce"))?;
     read(stage).await?;
-    until(WAIT_MAX, || async { Ok(would_refuse(&attempt(&draft, state).await?) > 0) }).await?;
+    until(|| async { Ok(would_refuse(&attempt(&draft, state).await?) > 0) }).await?;
     let tried = would_refuse(&attempt(&draft, state).await?);
 
     let file = stage.west.files().join("no-reading.yaml");
     fs::write(&file, POLICY)?;
-    let listed = until(WAIT_MAX, || async {
+    let listed = until(|| async {
         let policies = stage.west.page("/v1/policies").await?;
         let proxies = stage.west.page("/v1/proxies").await?;
         let current = proxies.as_array().is_some_and(|rows| rows.iter().all(|row| row["current"] == true));
@@ -54,7 +50,7 @@ pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
     }
     // The proxies may judge by it a moment later than the control plane told them, and tell it some seconds later.
     let (reads, served) = (Cell::new(0_u64), Cell::new(0_u64));
-    let told = until(TOLD_MAX, || async {
+    let told = until(|| async {
         served.set(served.get() + u64::from(read(stage).await?));
         reads.set(reads.get() + 1);
         Ok(counted(&audit(state).await?) >= READS)
@@ -68,11 +64,11 @@ pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
         (READS..=reads).contains(&counted(&audited)) && rows.iter().all(|row| row["object"] == "read_file");
 
     fs::write(&file, POLICY.replace("mode: Audit", "mode: Enforce"))?;
-    let enforced = until(WAIT_MAX, || async { Ok(!read(stage).await?) }).await?;
+    let enforced = until(|| async { Ok(!read(stage).await?) }).await?;
     let search = call(&stage.planner, "search", json!({ "repo": "docs", "query": "mesh" })).await?;
     let search = search["message"]["result"].is_object();
     fs::remove_file(&file)?;
-    let restored = until(WAIT_MAX, || async { read(stage).await }).await?;
+    let restored = until(|| async { read(stage).await }).await?;
     let ok = tried > 0
         && listed.is_some()
         && served == reads
@@ -91,7 +87,7 @@ pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
              enforced: read_file refused after {}, search {}",
             counted(&audited),
             if only_reads { ", nothing else" } else { "" },
-            enforced.map_or("never".to_owned(), |took| format!("{} ms", took.as_millis())),
+            after(enforced),
             if search { "as before" } else { "REFUSED TOO" },
         ),
         "proxies decide by every policy and tell what they decided; one in audit mode is told of and refuses nobody, \

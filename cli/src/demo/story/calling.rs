@@ -10,11 +10,10 @@ pub(super) async fn run(stage: &mut Stage, canary: &str) -> anyhow::Result<Scene
     let text = said(&answer).to_owned();
     let server_knows = text.contains(canary) && text.contains(PLANNER);
     // The line of a connection is written when it ends, which may be a moment after its answer.
-    let logged = until(std::time::Duration::from_secs(3), || async {
-        Ok(log_line(stage, "east").is_some() && log_line(stage, "west").is_some())
-    })
-    .await?
-    .is_some();
+    let logged =
+        until(|| async { Ok(log_line(stage, "east").is_some() && log_line(stage, "west").is_some()) })
+            .await?
+            .is_some();
     let node_knows = at_the_node(stage).await?;
     let mut what = vec![format!("read_file: {}", text.replace(canary, "canary-…"))];
     for cluster in ["east", "west"] {
@@ -43,7 +42,6 @@ fn log_line(stage: &Stage, cluster: &str) -> Option<String> {
 
 /// What the server's node says of its open connections: each is of one caller.
 async fn at_the_node(stage: &Stage) -> anyhow::Result<bool> {
-    let admin = std::net::SocketAddr::new(stage.west.plan.ip(0, 11), 15000);
-    let open = crate::client::text(admin, "/v1/connections").await?;
+    let open = crate::client::text(stage.west.node_admin("west-1")?, "/v1/connections").await?;
     Ok(open.contains(PLANNER))
 }

@@ -1,17 +1,18 @@
 //! Step 8: an edit is in force at once, and concerns only whom it concerns.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 
-use super::scene::{Scene, TOOLS, WEB, call, fares, until};
+use super::scene::{Scene, TOOLS, WEB, after, call, fares, until, within};
 use crate::apps::AgentCommand;
 use crate::demo::stage::Stage;
 
 /// How soon an edit must be in force.
 const IN_FORCE_MAX: Duration = Duration::from_millis(100);
-/// How long the story waits for it, to tell how late it was.
-const WAIT_MAX: Duration = Duration::from_secs(5);
 /// The grant as the file says it, and as the edit leaves it.
 const GRANTED: &str = "[search, read_file]";
 const WITHDRAWN: &str = "[search]";
@@ -26,43 +27,44 @@ pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
             params: json!({ "name": "read_file", "arguments": { "repo": "docs", "path": "a", "follow": true } }),
         })
         .await?;
-    until(WAIT_MAX, || async {
+    until(|| async {
         Ok(fares(agent, "file").await?["count"].as_u64() > Some(2)
             && fares(agent, "web").await?["count"].as_u64() > Some(2))
     })
     .await?;
+    let start = Instant::now();
+    call(agent, "read_file", json!({ "repo": "docs", "path": "a" })).await?;
+    let one_call = start.elapsed();
     let file = stage.west.files().join("policies.yaml");
     let text = fs::read_to_string(&file)?;
     anyhow::ensure!(text.contains(GRANTED), "{} does not grant {GRANTED}", file.display());
     fs::write(&file, text.replace(GRANTED, WITHDRAWN))?;
-    let in_force = until(WAIT_MAX, || async {
+    let in_force = until(|| async {
         let answer = call(agent, "read_file", json!({ "repo": "docs", "path": "a" })).await?;
         Ok(answer["message"]["error"].is_object())
     })
     .await?;
-    until(WAIT_MAX, || async { Ok(fares(agent, "file").await?["ended"].is_string()) }).await?;
+    until(|| async { Ok(fares(agent, "file").await?["ended"].is_string()) }).await?;
     let stream = fares(agent, "file").await?;
     let held_before = fares(agent, "web").await?["count"].as_u64();
-    until(WAIT_MAX, || async {
-        Ok(fares(agent, "web").await?["count"].as_u64() > held_before.map(|count| count + 5))
-    })
-    .await?;
+    until(|| async { Ok(fares(agent, "web").await?["count"].as_u64() > held_before.map(|count| count + 5)) })
+        .await?;
     let held = fares(agent, "web").await?;
     fs::write(&file, text)?;
-    let restored = until(WAIT_MAX, || async {
+    let restored = until(|| async {
         let answer = call(agent, "read_file", json!({ "repo": "docs", "path": "a" })).await?;
         Ok(answer["message"]["result"].is_object())
     })
     .await?;
     let proper = stream["ended"] == "end of stream" && stream["last"]["error"].is_object();
     let untouched = held["ended"].is_null();
-    let ok = in_force.is_some_and(|took| took <= IN_FORCE_MAX) && proper && untouched && restored.is_some();
+    let ok = within(in_force, IN_FORCE_MAX, one_call) && proper && untouched && restored.is_some();
     Ok(Scene::new(
         ok,
         format!(
             "read_file withdrawn: in force after {}\nthe stream of read_file ended ({}) with: {}\n\
              another connection went on: {} answers, {}",
-            in_force.map_or("never".to_owned(), |took| format!("{} ms", took.as_millis())),
+            after(in_force),
             stream["ended"].as_str().unwrap_or("not"),
             stream["last"]["error"]["message"].as_str().unwrap_or("no error event"),
             held["count"],

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::scene::{Scene, TOOLS, mcp};
+use super::scene::{Scene, TOOLS, explained, mcp};
 use crate::apps::AgentCommand;
 use crate::demo::{cluster::HBONE, stage::Stage};
 
@@ -12,7 +12,7 @@ pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
     let mut what = Vec::new();
     let refused = mcp(&stage.intern, "tools/list", json!({})).await?;
     let id = refused["message"]["error"]["data"]["id"].as_str().unwrap_or("").to_owned();
-    let explained = stage.west.page(&format!("/v1/explain?id={id}")).await.unwrap_or(Value::Null);
+    let explained = explained(&stage.west, &id).await?;
     let mut ok = explained["reason"] == json!("NoGrant");
     what.push(format!(
         "tools/list: {} ({id}: {} by {})",

@@ -15,6 +15,7 @@ mod routing;
 mod scene;
 mod toolbox;
 mod tracing;
+mod visiting;
 mod wiretap;
 
 use super::{
@@ -22,9 +23,10 @@ use super::{
     stage::Stage,
 };
 use scene::Scene;
+pub(super) use scene::TOOLS;
 
 /// The steps, by number and title.
-const STEPS: [(u32, &str); 15] = [
+const STEPS: [(u32, &str); 16] = [
     (1, "Everybody has an identity of its own cluster, and the clusters know each other's roots"),
     (2, "planner, in east, lists the tools of an MCP server in west"),
     (3, "planner calls a tool that it was granted"),
@@ -35,8 +37,9 @@ const STEPS: [(u32, &str); 15] = [
     (8, "A policy is edited while it is in use"),
     (9, "A control plane dies, and a node proxy restarts without it"),
     (10, "What a wiretap between the nodes has heard since the start"),
-    (11, "planner talks to an agent of two versions, while a route moves from one to the other"),
+    (11, "planner talks to an agent of two versions in west, while a route moves from one to the other"),
     (12, "planner asks a model: which one, with whose key, and how much"),
+    (13, "A person comes in from outside, through planner and through nobody else"),
     (14, "Three MCP servers are one, and a tool that changed is held back"),
     (15, "A policy is tried, then audited, then enforced"),
     (16, "A call is followed hop by hop through both clusters"),
@@ -61,6 +64,7 @@ pub(super) async fn tell(stage: &mut Stage, listener: Listener) -> anyhow::Resul
             10 => wiretap::run(stage, &canary),
             11 => researching::run(stage).await,
             12 => modelling::run(stage).await,
+            13 => visiting::run(stage, &canary).await,
             14 => toolbox::run(stage).await,
             15 => auditing::run(stage).await,
             _ => tracing::run(stage).await,

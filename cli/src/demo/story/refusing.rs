@@ -1,14 +1,9 @@
 //! Step 4: refusals explain themselves.
 
-use std::time::Duration;
+use serde_json::json;
 
-use serde_json::{Value, json};
-
-use super::scene::{Scene, call, until};
+use super::scene::{Scene, call, explained};
 use crate::demo::stage::Stage;
-
-/// How long the record of a refusal may take to the control plane.
-const TOLD_MAX: Duration = Duration::from_secs(3);
 
 pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
     let ungranted =
@@ -19,10 +14,7 @@ pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
     for (tried, answer) in [("write_file", &ungranted), ("read_file with repo=web", &beyond)] {
         let error = &answer["message"]["error"];
         let id = error["data"]["id"].as_str().unwrap_or("");
-        let page = format!("/v1/explain?id={id}");
-        // The record is on its way from the proxy while the answer is on its way to the caller.
-        until(TOLD_MAX, || async { Ok(stage.west.page(&page).await?["policy"].is_string()) }).await?;
-        let explained = stage.west.page(&page).await.unwrap_or(Value::Null);
+        let explained = explained(&stage.west, id).await?;
         let text = |field: &str| explained[field].as_str().unwrap_or("?").to_owned();
         what.push(format!("{tried}: {} {}", error["code"], error["message"].as_str().unwrap_or("")));
         what.push(format!(

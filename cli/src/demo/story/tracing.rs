@@ -1,19 +1,14 @@
 //! Step 16: one call, hop by hop, as the proxies of both clusters told it.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::scene::{PLANNER, Scene, call, until};
 use crate::demo::{command::strait, stage::Stage};
 
-/// How long it may take until every proxy has told its part.
-const WAIT_MAX: Duration = Duration::from_secs(8);
-
 pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
     let answer = call(&stage.planner, "search", json!({ "repo": "docs", "query": "mesh" })).await?;
     let answered = answer["message"]["result"].is_object();
-    let told = until(WAIT_MAX, || async {
+    let told = until(|| async {
         // Until the first proxy has told of it, no such call is known.
         Ok(spans(stage).await.is_ok_and(|spans| whole(&spans)))
     })

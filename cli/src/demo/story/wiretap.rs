@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::scene::Scene;
 use crate::demo::stage::Stage;
 use crate::demo::{
-    cluster::{HBONE, HBONE_BIND},
+    cluster::{EDGE, HBONE, HBONE_BIND},
     connections,
 };
 
@@ -50,8 +50,8 @@ pub(super) fn run(stage: &mut Stage, canary: &str) -> anyhow::Result<Scene> {
 }
 
 /// The kinds of connections that a demo has, by a port of either end: tunnels before and behind a wiretap, the control
-/// planes, an agent at its own node's explicit proxy, and admin pages.
+/// planes, an agent at its own node's explicit proxy, people at the way in, and admin pages.
 fn expected(end: SocketAddr) -> bool {
     let ours = matches!(end.ip(), IpAddr::V4(ip) if ip.octets()[0] == 127);
-    ours && matches!(end.port(), HBONE | HBONE_BIND | 15012 | 15080 | 15000 | 15020 | 15021)
+    ours && matches!(end.port(), HBONE | HBONE_BIND | EDGE | 15012 | 15080 | 15000 | 15020 | 15021)
 }
