@@ -189,6 +189,19 @@ impl Up {
         said.json()
     }
 
+    /// What `strait check` says once everything is healthy: what was just done is told a moment later.
+    ///
+    /// # Panics
+    /// When it never is.
+    #[track_caller]
+    pub fn healthy(&self) -> Said {
+        until("everything is healthy", || {
+            let said = self.strait(&["check"])?;
+            ensure!(said.code == Some(0), "{said:?}");
+            Ok(said)
+        })
+    }
+
     /// The findings of `strait check`.
     ///
     /// # Errors
@@ -196,6 +209,21 @@ impl Up {
     pub fn check(&self) -> anyhow::Result<Vec<Value>> {
         let found = self.strait(&["check", "--output", "json"])?.json()?;
         Ok(rows(&found).cloned().collect())
+    }
+
+    /// How `strait explain` explains a refusal, once its proxy has told of it: before, the id alone says less.
+    ///
+    /// # Panics
+    /// When the record does not come.
+    #[track_caller]
+    pub fn explained(&self, id: &str) -> Value {
+        until(&format!("the record of {id} has come"), || {
+            let said = self.strait(&["explain", id, "--output", "json"])?;
+            ensure!(said.code == Some(0), "{said:?}");
+            let explained = said.json()?;
+            ensure!(explained["caller"].is_string(), "{explained}");
+            Ok(explained)
+        })
     }
 
     /// The explicit proxy of a workload, with its token.

@@ -273,11 +273,7 @@ fn a_server_sees_who_called_and_nobody_can_pretend() {
     assert_eq!(refused.status, 403, "{refused:?}");
     let (id, reason) = refused.denied().expect("it says why");
     assert_eq!(reason, "NoGrant");
-    let explained = until("the refusal is known", || {
-        let said = web.up.strait(&["explain", &id, "--output", "json"])?;
-        ensure!(said.code == Some(0), "{said:?}");
-        said.json()
-    });
+    let explained = web.up.explained(&id);
     assert_eq!(explained["caller"], "spiffe://web.test/ns/web/sa/stranger", "{explained}");
     let deleted = web.curl(&["--request", "DELETE", &url("site", "/seen")]);
     assert_eq!(deleted.status, 403, "a Deny on a method: {deleted:?}");
