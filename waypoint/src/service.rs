@@ -185,15 +185,7 @@ async fn run(
     let registered = waypoint.connections.register(running(entered, &exchange, &ended));
     let surroundings = Surroundings { mirrors: waypoint.mirrors.clone(), chance: (waypoint.chance)() };
     let (refused, challenge) = refusal.map(|refusal| (refusal.denial, refusal.challenge)).unzip();
-    let guests = Guests {
-        quota: Some(Box::new(filters::quota::Quota::default())),
-        authenticate: refused.map(|denial| Box::new(Refused::new("authenticate", denial)) as Box<dyn Filter>),
-        external: Some(Box::new(ExternalAuth::new(
-            waypoint.own.identity.clone(),
-            Arc::clone(&waypoint.upstreams),
-        ))),
-        guard: guarding,
-    };
+    let guests = guests(waypoint, refused, guarding);
     let chain = Plan::chain(&led.plans(), guests, &surroundings, exchange.trail.clone());
     let idle = led.traffic.idle_timeout.map_or(waypoint.limits.idle_timeout, Duration::from);
     ended.gathered(&exchange);
@@ -215,6 +207,17 @@ async fn run(
         return upgrade::relay(response, on_upgrade, finish, idle);
     }
     finish.watch(response, deadline, idle)
+}
+
+/// The filters of an exchange beside those of its route.
+fn guests(waypoint: &Waypoint, refused: Option<Denial>, guard: Option<Box<dyn Filter>>) -> Guests {
+    let external = ExternalAuth::new(waypoint.own.identity.clone(), Arc::clone(&waypoint.upstreams));
+    Guests {
+        quota: Some(Box::new(filters::quota::Quota::default())),
+        authenticate: refused.map(|denial| Box::new(Refused::new("authenticate", denial)) as Box<dyn Filter>),
+        external: Some(Box::new(external)),
+        guard,
+    }
 }
 
 /// The exchange, for those who may have to end it.

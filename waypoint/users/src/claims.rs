@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use mesh::facts::User;
 use serde_json::{Map, Value};
 
-use crate::verify::Invalid;
+use crate::invalid::Invalid;
 
 /// By how much an issuer's clock may be ahead of ours.
 pub const LEEWAY: Duration = Duration::from_secs(60);

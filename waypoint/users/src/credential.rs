@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::{token::TOKEN_BYTES_MAX, verify::Invalid};
+use crate::{invalid::Invalid, token::TOKEN_BYTES_MAX};
 
 /// What a request says of who sends it.
 #[derive(Clone, PartialEq, Eq)]

@@ -9,6 +9,7 @@
 
 mod claims;
 mod credential;
+mod invalid;
 mod jwks;
 mod keys;
 mod metadata;
@@ -20,9 +21,10 @@ mod verify;
 
 pub use claims::{Expected, LEEWAY};
 pub use credential::Credential;
+pub use invalid::Invalid;
 pub use jwks::{KEYS_MAX, Keys, KeysError};
 pub use metadata::{WELL_KNOWN, answer as metadata, path_of as metadata_path};
 pub use refusal::{Challenge, Refusal};
 pub use source::{FETCH_BYTES_MAX, FETCH_TIMEOUT, FRESH_FOR, KEPT_FOR, REFRESH_PAUSE, RETRY_PAUSE};
 pub use token::{TOKEN_BYTES_MAX, Token};
-pub use verify::{Invalid, Users};
+pub use verify::Users;

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use mesh::{Denial, Reason, resource::Authentication};
 
-use crate::{metadata, verify::Invalid};
+use crate::{invalid::Invalid, metadata};
 
 /// A refusal of a request for want of a user.
 #[derive(Debug, Clone)]

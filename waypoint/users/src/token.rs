@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
-use crate::{strict, verify::Invalid};
+use crate::{invalid::Invalid, strict};
 
 /// Bytes of a token or key; a longer one is refused before it is read.
 pub const TOKEN_BYTES_MAX: usize = 16 * 1024;

@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 use crate::{
     claims::Expected,
     credential::Credential,
+    invalid::Invalid,
     refusal::{Challenge, Refusal},
     source::Source,
     token::Token,
@@ -25,46 +26,6 @@ use crate::{
 
 /// Most sources of keys that are kept; beyond it those that nobody holds any more are forgotten.
 const SOURCES_MAX: usize = 1024;
-
-/// Why a credential is not valid. What the client is told of it is in [`Refusal`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs)] // The texts say it.
-pub enum Invalid {
-    #[error("there is more than one credential")]
-    Several,
-    #[error("the credential is not of the scheme Bearer")]
-    NoBearer,
-    #[error("the credential is too long")]
-    TooLong,
-    #[error("the credential can be read in no way, or in more than one")]
-    NoToken,
-    #[error("its algorithm is none that is taken")]
-    Algorithm,
-    #[error("it demands an extension that is not understood")]
-    Critical,
-    #[error("it is a token of another sort")]
-    Sort,
-    #[error("no issuer that is taken here issued it")]
-    Issuer,
-    #[error("it is for somebody else")]
-    Audience,
-    #[error("it has ended, or never says when it ends")]
-    Expired,
-    #[error("it is not valid yet")]
-    NotYet,
-    #[error("it names nobody")]
-    Subject,
-    #[error("its claims are not of the form that they must have")]
-    Claims,
-    #[error("the keys of its issuer cannot be had")]
-    NoKeys,
-    #[error("no key of its issuer signed it")]
-    Signature,
-    #[error("the key is not known")]
-    UnknownKey,
-    #[error("its issuer is not held, or broken")]
-    NoIssuer,
-}
 
 /// An issuer by its name, and what is held of it.
 type Named = (Arc<str>, Option<Arc<Issuer>>);
