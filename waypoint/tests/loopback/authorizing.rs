@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc};
 
+use http_body_util::BodyExt;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     service::TowerToHyperService,
@@ -95,37 +96,38 @@ fn authorizer(port: u16, protocol: AuthorizerProtocol) -> Authorizer {
     Authorizer {
         target: BackendTarget::Host(host),
         protocol,
-        timeout: Millis(300),
+        timeout: Millis(1000),
         headers: vec!["x-want".into()],
         upstream_headers: vec!["x-granted".into(), "x-strait-origin".into()],
         body_bytes: 64,
     }
 }
 
-/// A mesh in which this authorizer is asked before `web`, or before its endpoints.
-async fn mesh(authorizer: Authorizer, at_endpoints: bool) -> Mesh {
-    Mesh::with(|plan| {
-        let anyone = Rule {
-            name: "r".into(),
-            from: vec![Source { anyone: true, ..Source::default() }],
-            to: None,
-            when: None,
-        };
-        plan.policies.push(Policy {
-            rules: vec![anyone],
-            authorizer: Some(authorizer),
-            ..policy("asks", Action::ExternalAuth, "shop/planner", None)
-        });
-        plan.sets.push(set("asks", &["asks"], DefaultAccess::Open));
-        if at_endpoints {
-            for workload in plan.workloads.iter_mut().filter(|it| it.name.starts_with("web")) {
-                workload.other_ports.set = "asks".into();
-            }
-        } else if let Some(port) = plan.services[0].ports.get_mut(&80) {
-            port.set = "asks".into();
+/// Asks this authorizer before `web`, or before its endpoints.
+fn asks(plan: &mut Plan, authorizer: Authorizer, at_endpoints: bool) {
+    let anyone = Rule {
+        name: "r".into(),
+        from: vec![Source { anyone: true, ..Source::default() }],
+        to: None,
+        when: None,
+    };
+    plan.policies.push(Policy {
+        rules: vec![anyone],
+        authorizer: Some(authorizer),
+        ..policy("asks", Action::ExternalAuth, "shop/planner", None)
+    });
+    plan.sets.push(set("asks", &["asks"], DefaultAccess::Open));
+    if at_endpoints {
+        for workload in plan.workloads.iter_mut().filter(|it| it.name.starts_with("web")) {
+            workload.other_ports.set = "asks".into();
         }
-    })
-    .await
+    } else if let Some(port) = plan.services[0].ports.get_mut(&80) {
+        port.set = "asks".into();
+    }
+}
+
+async fn mesh(authorizer: Authorizer, at_endpoints: bool) -> Mesh {
+    Mesh::with(|plan| asks(plan, authorizer, at_endpoints)).await
 }
 
 async fn ask(mesh: &Mesh, want: &str, content: &str) -> Answer {
@@ -231,6 +233,41 @@ async fn an_authorizer_of_the_chosen_endpoint_is_asked_too() {
     let late = ask(&mesh, "silence", "").await;
     assert_eq!((late.status, reason(&late)), (403, "ExternalFailed"), "{late:?}");
     server.abort();
+    let gone = ask(&mesh, "yes", "").await;
+    assert_eq!((gone.status, reason(&gone)), (403, "ExternalFailed"), "{gone:?}");
+}
+
+#[tokio::test]
+async fn an_authorizer_in_the_mesh_is_asked_as_the_waypoint_itself() {
+    let says = Says::default();
+    let served = says.clone();
+    let server = app(move |request| {
+        let mut server = AuthorizationServer::new(served.clone());
+        async move {
+            let answer = tonic::codegen::Service::call(&mut server, request).await.unwrap();
+            let (head, body) = answer.into_parts();
+            let body = body.collect().await.unwrap().boxed_unsync();
+            http::Response::from_parts(head, body)
+        }
+    });
+    let auth = "shop/auth.shop.svc.cluster.local";
+    let mesh = Mesh::serving(&[("web-1", telling("web-1")), ("auth-1", server)], |plan| {
+        plan.services.push(service(auth, 4, Protocol::Http2));
+        let workload = plan.workloads.iter_mut().find(|it| &*it.name == "auth-1").unwrap();
+        workload.services.clear();
+        *workload = serving(workload.clone(), auth);
+        let target = BackendTarget::Service { service: key(auth), port: 80 };
+        asks(plan, Authorizer { target, ..authorizer(0, AuthorizerProtocol::Grpc) }, false);
+    })
+    .await;
+    let yes = ask(&mesh, "yes", "hello").await;
+    assert_eq!((yes.status, yes.name()), (200, "web-1"), "{yes:?}");
+    assert!(yes.body.contains("x-granted: to ada\n"), "{}", yes.body);
+    let seen = mesh.node("auth-1").seen.lock()[0].caller.workload.to_string();
+    assert_eq!(seen, "spiffe://east/ns/shop/sa/waypoint");
+    assert_eq!(says.0.lock().len(), 1);
+    assert_eq!(ask(&mesh, "no", "").await.status, 401);
+    mesh.node("auth-1").stop();
     let gone = ask(&mesh, "yes", "").await;
     assert_eq!((gone.status, reason(&gone)), (403, "ExternalFailed"), "{gone:?}");
 }

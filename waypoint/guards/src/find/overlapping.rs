@@ -73,8 +73,8 @@ mod tests {
     #[test]
     fn it_takes_no_longer_than_it_may() {
         let text = "1".repeat(1 << 20);
-        let one = [0..text.len()];
-        assert_eq!(find(&Regex::new(r"\d+").unwrap(), &text), one);
+        let one = find(&Regex::new(r"\d+").unwrap(), &text);
+        assert_eq!((one.len(), one[0].clone()), (1, 0..text.len()));
         assert_eq!(find(&Regex::new(r"\d\d").unwrap(), &text).len(), MATCHES_MAX + 1);
     }
 }
