@@ -5,35 +5,29 @@
 //! elsewhere, and looks at the answer on its way back. *Guarantees*: nothing that a guard reads goes on unread, or when
 //! reading it fails.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use exchange::{
-    Body, BodyError, BoxFuture, Closing, Convention, End, Errands, Exchange, Filter, Framer, HoldError,
-    Register, Response, Step, Trail, answer, messages, sse::Events,
+    Body, BoxFuture, Closing, Convention, End, Errands, Exchange, Filter, HoldError, Register, Response,
+    Step, Trail, answer, messages, sse::Events,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use http_body::{Body as _, Frame};
+use http_body::Body as _;
 use mesh::{Denial, Facts, resource::Direction};
 use serde_json::Value;
-use tokio::sync::mpsc;
 
 use crate::{
+    asked::asked,
     compile::Rules,
     external::External,
+    measured::{Measured, measured},
     screen::{Kind, Screened, screen},
     shadows::Shadows,
     stream::{Stream, rpc_error},
     watch::Watch,
 };
 
-/// Messages of a stream that wait for a slow caller, while guards elsewhere are asked.
-const WAITING_MAX: usize = 4;
 /// Time in which an answer that is held must have arrived, whatever the request may take.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(120);
 
@@ -158,7 +152,7 @@ impl Guarding {
             if body.size_hint().lower() > limit as u64 {
                 return Err(self.rules.too_large(DIRECTION));
             }
-            *response.body_mut() = Body::piped(Measured { body, left: limit, limit });
+            *response.body_mut() = Body::piped(Measured::new(body, limit));
             return Ok(());
         }
         let body = held(&self.rules, response.body_mut(), limit).await?;
@@ -317,172 +311,15 @@ fn forget_length(headers: &mut HeaderMap) {
     }
 }
 
-/// The body of a request whose bytes may stream both ways: it is measured, and refused where it would have to be read.
-/// Any caller can say that its content is of that kind.
-fn measured(rules: &Rules, body: Body) -> Result<Body, Denial> {
-    const DIRECTION: Direction = Direction::Request;
-    if rules.enforces(DIRECTION) {
-        return Err(rules.unreadable(DIRECTION, "the content is a stream that nobody could read"));
-    }
-    let Some(limit) = rules.said_max(DIRECTION) else { return Ok(body) };
-    if body.size_hint().lower() > limit as u64 {
-        return Err(rules.too_large(DIRECTION));
-    }
-    Ok(Body::piped(Measured { body, left: limit, limit }))
-}
-
-/// A body that breaks off where it is longer than allowed.
-struct Measured {
-    body: Body,
-    left: usize,
-    limit: usize,
-}
-
-impl http_body::Body for Measured {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            let length = frame.data_ref().map_or(0, Bytes::len);
-            match self.left.checked_sub(length) {
-                Some(left) => self.left = left,
-                None => {
-                    self.body = Body::empty();
-                    return Poll::Ready(Some(Err(BodyError::TooLarge { limit: self.limit })));
-                }
-            }
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// The body that is left when guards elsewhere are asked about each message of a stream. A task of its own asks; it
-/// ends with the body that it feeds.
-fn asked(
-    body: Body,
-    limit: usize,
-    stream: Stream,
-    external: External,
-    (shadows, trail): (Shadows, Trail),
-) -> Body {
-    let (sender, receiver) = mpsc::channel(WAITING_MAX);
-    tokio::spawn(async move {
-        let error = {
-            let mut asking = AskingStream {
-                events: Events::new(limit),
-                stream,
-                external,
-                shadows,
-                trail,
-                sender: &sender,
-            };
-            asking.run(body).await
-        };
-        if let Err(Some(error)) = error {
-            let _ = sender.send(Err(error)).await;
-        }
-    });
-    Body::piped(Fed(receiver))
-}
-
-struct AskingStream<'a> {
-    events: Events,
-    stream: Stream,
-    external: External,
-    shadows: Shadows,
-    trail: Trail,
-    sender: &'a mpsc::Sender<Result<Frame<Bytes>, BodyError>>,
-}
-
-impl AskingStream<'_> {
-    /// `Err(None)`: it ended early, and said so.
-    async fn run(&mut self, mut body: Body) -> Result<(), Option<BodyError>> {
-        loop {
-            let next = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context));
-            let next = tokio::select! {
-                next = next => next,
-                () = self.sender.closed() => return Err(None),
-            };
-            match next {
-                None => break,
-                Some(Err(error)) => return Err(Some(error)),
-                Some(Ok(frame)) => {
-                    let Ok(data) = frame.into_data() else { continue };
-                    self.events.push(data);
-                    while let Some(message) = self.events.next().map_err(malformed)? {
-                        self.message(message).await?;
-                    }
-                }
-            }
-        }
-        match self.events.finish().map_err(malformed)? {
-            Some(message) => self.message(message).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn message(&mut self, message: Bytes) -> Result<(), Option<BodyError>> {
-        let judged = self.stream.judge(&message);
-        let passage = match judged {
-            Ok(messages::Passage::Replace(other)) => Ok(other),
-            Ok(_) => Ok(message),
-            Err(denial) => Err(denial),
-        };
-        let passage = match passage {
-            Ok(message) => match exchange::sse::Event::parse(&message).ok().and_then(|event| event.data) {
-                Some(data) => match self.external.ask(Direction::Response, &Bytes::from(data)).await {
-                    Ok(shadows) => {
-                        self.shadows.add(&self.trail, &shadows);
-                        Ok(message)
-                    }
-                    Err(denial) => Err(denial),
-                },
-                None => Ok(message),
-            },
-            refused => refused,
-        };
-        let (bytes, goes_on) = match passage {
-            Ok(message) => (message, true),
-            Err(denial) => (self.stream.last(&denial), false),
-        };
-        self.sender.send(Ok(Frame::data(bytes))).await.map_err(|_| None)?;
-        if goes_on { Ok(()) } else { Err(None) }
-    }
-}
-
-fn malformed(error: exchange::FramingError) -> Option<BodyError> {
-    Some(BodyError::Malformed(error.to_string()))
-}
-
-struct Fed(mpsc::Receiver<Result<Frame<Bytes>, BodyError>>);
-
-impl http_body::Body for Fed {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.0.poll_recv(context)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use exchange::BodyError;
+    use http_body::Frame;
     use mesh::{
         Reason,
         resource::{Finds, Guard, GuardAction, GuardPattern, GuardSizes, Mode},

@@ -11,12 +11,14 @@
 //! compressed inside of a member, spelled with look-alike letters or in words, and the path and headers of a request.
 //! Calls that stream both ways (gRPC) are refused where their requests would have to be read.
 
+mod asked;
 mod compile;
 mod external;
 mod filter;
 mod find;
 mod json;
 mod look;
+mod measured;
 mod origin;
 mod screen;
 mod shadows;
