@@ -73,6 +73,17 @@ impl Up {
     /// # Errors
     /// When it cannot be started.
     pub fn start(name: &str, files: &[(&str, &str)]) -> anyhow::Result<Self> {
+        Self::start_with(name, files, &[])
+    }
+
+    /// As [`Up::start`], with further flags.
+    ///
+    /// # Panics
+    /// When it is not up in time.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_with(name: &str, files: &[(&str, &str)], flags: &[&str]) -> anyhow::Result<Self> {
         let number = Number::take()?;
         let folder = tempfile::tempdir()?;
         fs::create_dir(folder.path().join("files"))?;
@@ -82,7 +93,7 @@ impl Up {
         let ranges = format!("127.{}.0.0/16", number.get());
         let trust_domain = format!("{name}.test");
         let mut command = strait(&["up", "--ranges", &ranges, "--cluster", name]);
-        command.args(["--trust-domain", &trust_domain]);
+        command.args(["--trust-domain", &trust_domain]).args(flags);
         command
             .arg("--file")
             .arg(folder.path().join("files"))

@@ -16,9 +16,10 @@ use multicluster_tests::{
     up::{Answer, Up, curl, until},
 };
 
-/// The name on the certificate, and the port of the listener.
+/// The name on the certificate, and the port that is bound for the listener of port 443.
 const HOST: &str = "agents.example.com";
 const PORT: u16 = 8443;
+const OFFSET: &str = "8000";
 /// The applications behind the edge.
 const APPLICATIONS: [&str; 3] = ["planner-v1", "planner-v2", "intern"];
 /// Requests by which a split of 90 to 10 is seen.
@@ -54,7 +55,8 @@ impl Edge {
             .replace("    CERTIFICATE", &format!("    {}", block("tls.crt")))
             .replace("    KEY", &format!("    {}", block("tls.key")))
             .replace("JWKS", &read("jwks"));
-        let up = Up::start("ingress", &[("mesh.yaml", &mesh)]).expect("strait up starts");
+        let up = Up::start_with("ingress", &[("mesh.yaml", &mesh)], &["--edge-port-offset", OFFSET]);
+        let up = up.expect("strait up starts");
         let applications = APPLICATIONS.iter().map(|name| {
             let socket = format!("unix:{}", up.folder().join(format!("{name}.sock")).display());
             let mut command = strait(&["run", "app", "web", "--name", name, "--listen", &socket]);

@@ -288,25 +288,9 @@ fn link(up: &Up, name: &str, import: &str, export: &str) -> String {
     )
 }
 
-#[test]
-fn two_clusters_are_linked_by_yaml() {
-    let server = Echo::listen("echo").expect("a server");
-    let agents = "
-apiVersion: v1
-kind: Namespace
-metadata: {name: agents, labels: {strait.dev/mesh: ambient}}
----
-apiVersion: strait.dev/v1alpha1
-kind: MeshWorkload
-metadata: {name: planner, namespace: agents}
-spec: {serviceAccount: planner, node: one}
----
-apiVersion: strait.dev/v1alpha1
-kind: MeshWorkload
-metadata: {name: intern, namespace: agents}
-spec: {serviceAccount: intern, node: one}
-";
-    let tools = format!(
+/// A server behind this port that is exported, and that planner of the other cluster may call.
+fn exported(port: u16) -> String {
+    format!(
         "
 apiVersion: v1
 kind: Namespace
@@ -340,8 +324,29 @@ spec:
   - name: planner
     from: [{{trustDomain: east.test, serviceAccounts: [agents/planner]}}]
 ",
-        server.port()
-    );
+        port
+    )
+}
+
+#[test]
+fn two_clusters_are_linked_by_yaml() {
+    let server = Echo::listen("echo").expect("a server");
+    let agents = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: agents, labels: {strait.dev/mesh: ambient}}
+---
+apiVersion: strait.dev/v1alpha1
+kind: MeshWorkload
+metadata: {name: planner, namespace: agents}
+spec: {serviceAccount: planner, node: one}
+---
+apiVersion: strait.dev/v1alpha1
+kind: MeshWorkload
+metadata: {name: intern, namespace: agents}
+spec: {serviceAccount: intern, node: one}
+";
+    let tools = exported(server.port());
     let east = Up::start("east", &[("agents.yaml", agents), ("mesh.yaml", EAST_WEST)]).expect("east starts");
     let west = Up::start("west", &[("tools.yaml", &tools), ("mesh.yaml", EAST_WEST)]).expect("west starts");
     let url = "http://echo.tools.svc.clusterset.local/over";

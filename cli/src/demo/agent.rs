@@ -22,7 +22,7 @@ use super::process::Process;
 use crate::apps::AgentCommand;
 
 /// How long the story waits for an agent.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(25);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(65);
 
 type Waiting = Arc<Mutex<BTreeMap<u64, oneshot::Sender<Value>>>>;
 

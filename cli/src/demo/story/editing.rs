@@ -9,10 +9,12 @@ use serde_json::json;
 
 use super::scene::{Scene, TOOLS, WEB, after, call, fares, until, within};
 use crate::apps::AgentCommand;
-use crate::demo::stage::Stage;
+use crate::demo::{agent::Agent, stage::Stage};
 
 /// How soon an edit must be in force.
 const IN_FORCE_MAX: Duration = Duration::from_millis(100);
+/// How many calls show how busy the machine is.
+const CALLS: u32 = 10;
 /// The grant as the file says it, and as the edit leaves it.
 const GRANTED: &str = "[search, read_file]";
 const WITHDRAWN: &str = "[search]";
@@ -32,9 +34,7 @@ pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
             && fares(agent, "web").await?["count"].as_u64() > Some(2))
     })
     .await?;
-    let start = Instant::now();
-    call(agent, "read_file", json!({ "repo": "docs", "path": "a" })).await?;
-    let one_call = start.elapsed();
+    let slowest = slowest_call(agent).await?;
     let file = stage.west.files().join("policies.yaml");
     let text = fs::read_to_string(&file)?;
     anyhow::ensure!(text.contains(GRANTED), "{} does not grant {GRANTED}", file.display());
@@ -58,13 +58,14 @@ pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
     .await?;
     let proper = stream["ended"] == "end of stream" && stream["last"]["error"].is_object();
     let untouched = held["ended"].is_null();
-    let ok = within(in_force, IN_FORCE_MAX, one_call) && proper && untouched && restored.is_some();
+    let ok = within(in_force, IN_FORCE_MAX, slowest) && proper && untouched && restored.is_some();
     Ok(Scene::new(
         ok,
         format!(
-            "read_file withdrawn: in force after {}\nthe stream of read_file ended ({}) with: {}\n\
+            "read_file withdrawn: in force after {} (of {CALLS} calls just before, the slowest took {} ms)\nthe stream of read_file ended ({}) with: {}\n\
              another connection went on: {} answers, {}",
             after(in_force),
+            slowest.as_millis(),
             stream["ended"].as_str().unwrap_or("not"),
             stream["last"]["error"]["message"].as_str().unwrap_or("no error event"),
             held["count"],
@@ -73,4 +74,15 @@ pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
         "one policy and the sets of its targets were pushed; only what used them was judged again, and the stream was \
          told why it ends",
     ))
+}
+
+/// How long the slowest of a few calls takes: how busy the machine is with something else, wherever it is so.
+async fn slowest_call(agent: &Agent) -> anyhow::Result<Duration> {
+    let mut slowest = Duration::ZERO;
+    for _ in 0..CALLS {
+        let start = Instant::now();
+        call(agent, "read_file", json!({ "repo": "docs", "path": "a" })).await?;
+        slowest = slowest.max(start.elapsed());
+    }
+    Ok(slowest)
 }

@@ -1,7 +1,8 @@
 //! Step 13: a person outside the mesh comes in over HTTPS, with a token, to one agent and to no other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use anyhow::Context as _;
 use serde_json::Value;
 
 use super::scene::{PLANNER, SPLIT_OF, Scene, explained, one_in_ten, until};
@@ -16,6 +17,8 @@ use crate::{
 
 /// As whom the gateway calls the agents behind it: of who came in it knows no workload.
 const EDGE: &str = "spiffe://east.demo/ns/agents/sa/edge";
+/// The versions of planner.
+const VERSIONS: [&str; 2] = ["planner", "planner-v2"];
 
 pub(super) async fn run(stage: &mut Stage, canary: &str) -> anyhow::Result<Scene> {
     let secrets = &stage.secrets;
@@ -34,14 +37,7 @@ pub(super) async fn run(stage: &mut Stage, canary: &str) -> anyhow::Result<Scene
     let found = asked.body["found"].as_str().unwrap_or("nothing").to_owned();
     // The connection is kept for whoever comes in next.
     let as_edge = client::text(stage.east.node_admin("east-1")?, "/v1/connections").await?.contains(EDGE);
-    let mut split: BTreeMap<String, u64> = BTreeMap::new();
-    for _ in 0..SPLIT_OF {
-        let answer = visitor.get("/planner", Some(&ann)).await?;
-        let who = answer.body["app"].as_str().map_or_else(|| answer.status.to_string(), str::to_owned);
-        *split.entry(who).or_default() += 1;
-    }
-    let of = |name: &str| split.get(name).copied().unwrap_or_default();
-    let (first, second) = (of("planner"), of("planner-v2"));
+    let [first, second] = split(&visitor, &ann).await?;
     let told = until(|| async { Ok(known_as(stage).await?.contains("ann")) }).await?.is_some();
     let why = explained(&stage.east, elsewhere.denied().0).await?;
     let why = |field: &str| why[field].as_str().unwrap_or("?").to_owned();
@@ -88,6 +84,18 @@ pub(super) async fn run(stage: &mut Stage, canary: &str) -> anyhow::Result<Scene
         "the edge verifies the token, judges by route who may come to which agent, splits by weight, and keeps the token \
          for itself: planner asks its tool as planner, whoever came in",
     ))
+}
+
+/// How many of [`SPLIT_OF`] requests each version of planner answered.
+async fn split(visitor: &Visitor, token: &str) -> anyhow::Result<[u64; 2]> {
+    let mut counts = [0; 2];
+    for _ in 0..SPLIT_OF {
+        let answer = visitor.get("/planner", Some(token)).await?;
+        let version = VERSIONS.iter().position(|name| answer.body["app"] == *name);
+        let version = version.with_context(|| format!("{} {}", answer.status, answer.body))?;
+        counts[version] += 1;
+    }
+    Ok(counts)
 }
 
 /// The people that the gateway's own spans name, with their issuers.
