@@ -191,6 +191,7 @@ fn service_of(service: wire::export::ExportedService) -> ExportedService {
             wire::export::ServedBy::Waypoint(identities) => translate::ServedBy::Waypoint(identities),
             wire::export::ServedBy::Workloads(identities) => translate::ServedBy::Workloads(identities),
         },
+        vouchers: service.vouchers,
         name: ExportedName { namespace: service.namespace, name: service.name },
         ports: service.ports.into_iter().map(port).collect(),
         capacity: service.capacity,

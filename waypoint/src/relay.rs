@@ -8,6 +8,7 @@ use mesh::{
     facts::Fact,
     hop::{self, At, Avoid, Departure, Destination},
     names::ServiceKey,
+    resource::Workload,
 };
 use runtime::TraceContext;
 use transport::{
@@ -184,6 +185,7 @@ async fn reach(
             Err(denial) => return Err(last.unwrap_or((status_of(&denial), denial))),
         };
         let place = match &way.chosen.at {
+            At::Port(port, _) if speaks_inside(entered, to, &way.chosen.workload, *port) => None,
             At::Port(port, _) => {
                 Some(Place::Workload { workload: way.chosen.workload.uid.clone(), port: *port })
             }
@@ -219,6 +221,14 @@ async fn reach(
     Err(last.unwrap_or_else(|| {
         (RefusalStatus::Unavailable, Denial::plain(Reason::NoEndpoint, "no endpoint could be reached"))
     }))
+}
+
+/// True if what is forwarded is of somebody whose word about callers is taken at its end: it says inside for whom it
+/// speaks, so only the end can judge.
+fn speaks_inside(entered: &Entered, to: &Addressed, workload: &Workload, port: u16) -> bool {
+    let forwarded = matches!(to, Addressed::Exported { .. });
+    let arrival = entered.came.arrival().filter(|_| forwarded);
+    arrival.is_some_and(|arrival| workload.port(port).vouchers.contains(&arrival.peer.identity))
 }
 
 /// The way to where a stream is for, under the snapshot of the moment.

@@ -63,6 +63,10 @@ pub struct ExportedService {
     pub gateways: Vec<GatewayAddress>,
     /// Who serves it.
     pub served_by: ServedBy,
+    /// The reader's waypoints that say for whom they speak there, and must (`x-strait-origin`); none: each speaks for
+    /// itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vouchers: Vec<Identity>,
 }
 
 /// One port of an exported service.

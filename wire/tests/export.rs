@@ -87,6 +87,7 @@ fn exported(name: &str, capacity: u32) -> Exported {
         locality: Locality::default(),
         gateways: Vec::new(),
         served_by: ServedBy::Waypoint(vec![WEST.parse().unwrap()]),
+        vouchers: vec![WEST.parse().unwrap()],
     })
 }
 

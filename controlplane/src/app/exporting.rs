@@ -35,5 +35,6 @@ pub(super) fn exported(service: translate::ExportedService) -> Exported {
             translate::ServedBy::Waypoint(identities) => ServedBy::Waypoint(identities),
             translate::ServedBy::Workloads(identities) => ServedBy::Workloads(identities),
         },
+        vouchers: service.vouchers,
     })
 }

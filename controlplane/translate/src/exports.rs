@@ -34,6 +34,9 @@ pub struct ExportedService {
     pub healthy: bool,
     /// Who ends the inner tunnel.
     pub served_by: ServedBy,
+    /// The reader's waypoints whose word about callers is taken there; nobody else may give it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vouchers: Vec<Identity>,
 }
 
 /// Who ends the inner tunnel to an exported service: never both.

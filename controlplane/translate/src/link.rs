@@ -1,6 +1,9 @@
 //! Links: which are valid, which trust domain each claims, over which a Service goes.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
 
 use api::{Name, Resource as Object, link::ClusterLinkSpec};
 use mesh::{
@@ -98,6 +101,13 @@ pub(crate) fn all<'w>(reader: &Reader<'w>) -> Vec<Link<'w>> {
 /// The link of a trust domain.
 pub(crate) fn of_trust_domain<'w>(reader: &Reader<'w>, trust_domain: &TrustDomain) -> Option<Link<'w>> {
     all(reader).into_iter().find(|link| link.trust_domain == *trust_domain)
+}
+
+/// The waypoints of a trust domain whose word about callers is taken, whichever of its links lists them: what one of
+/// them says is the same for all that is exported to it, wherever it arrives.
+pub(crate) fn vouchers(reader: &Reader<'_>, trust_domain: &TrustDomain) -> BTreeSet<Identity> {
+    let links = all(reader).into_iter().filter(|link| link.trust_domain == *trust_domain);
+    links.flat_map(|link| link.vouchers).collect()
 }
 
 /// The links over which a Service goes: it has a ServiceExport, and its namespace is exported there.

@@ -42,7 +42,7 @@ pub(crate) fn gateways_to(reader: &Reader<'_>, thing: &Name) -> BTreeSet<Identit
 /// The waypoints of other trust domains whose word is taken at what is exported to them.
 pub(crate) fn of_links(reader: &Reader<'_>, service: &Name) -> BTreeSet<Identity> {
     let links = link::exporting(reader, service);
-    links.into_iter().flat_map(|link| link.vouchers).collect()
+    links.iter().flat_map(|link| link::vouchers(reader, &link.trust_domain)).collect()
 }
 
 /// Who may speak for others to a Gateway: whoever leads to something that is reached through it.

@@ -92,6 +92,10 @@ fn respoken(object: &Object) -> Option<Admitted> {
             value["spec"] = json!({"apiKeys": {"secretRef": {"namespace": "desk", "name": "keys"}}});
         }
         Kind::ServiceAccount => value["metadata"]["labels"] = json!({"team": "ops"}),
+        Kind::ClusterLink => {
+            let of = value["spec"]["trustDomain"].as_str()?;
+            value["spec"]["vouchers"] = json!([format!("spiffe://{of}/ns/tools/sa/waypoint")]);
+        }
         _ => return None,
     }
     let object = Object::from_json(value).expect("it is still of its kind");

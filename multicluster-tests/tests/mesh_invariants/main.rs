@@ -16,3 +16,4 @@ mod revocation;
 mod rotating;
 mod shop;
 mod unknown;
+mod vouching;

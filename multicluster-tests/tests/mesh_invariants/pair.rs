@@ -2,7 +2,8 @@
 
 use multicluster_tests::mesh::{Access, Client, Cluster, Plan, link};
 
-const EAST: &str = "
+/// Agents, and the gateway of east.
+pub(crate) const EAST: &str = "
 apiVersion: v1
 kind: Namespace
 metadata: {name: agents, labels: {strait.dev/mesh: ambient, strait.dev/mtls: strict}}
@@ -34,7 +35,8 @@ metadata: {name: intern, namespace: agents}
 spec: {serviceAccount: intern, node: one, addresses: [127.N.1.2]}
 ";
 
-const WEST: &str = "
+/// An MCP server behind a waypoint, exported, and the gateway of west.
+pub(crate) const WEST: &str = "
 apiVersion: v1
 kind: Namespace
 metadata: {name: tools, labels: {strait.dev/mesh: ambient, strait.dev/mtls: strict}}

@@ -44,7 +44,7 @@ pub enum Authority {
 pub struct AuthorityError(pub String);
 
 /// On whose behalf a voucher opens a stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// A workload that the voucher verified.
     Identity(Identity),

@@ -117,22 +117,24 @@ pub fn way(own: &Own, caller: &Caller, source_address: Option<IpAddr>, hop: Hop)
         At::Port(port, _) => &workload.ports.get(port).unwrap_or(&workload.other_ports).vouchers,
         At::Waypoint | At::Remote => &workload.vouchers,
     };
-    let taken = vouchers.contains(&own.identity) && may_vouch(own, caller, workload.identity.trust_domain());
-    let origin = taken.then(|| match &caller.workload {
-        Peer::Verified(identity) => Origin::Identity(identity.clone()),
-        // Who came in at our edge is nobody of the mesh: what is done for them there, we do.
-        Peer::Unknown if caller.by.is_none() => Origin::Identity(own.identity.clone()),
-        Peer::Unverified(_) | Peer::Unknown => Origin::Unknown,
-    });
+    let taken = vouchers.contains(&own.identity);
+    let origin = taken.then(|| origin(own, caller, workload.identity.trust_domain()));
     let authority = authority_of(authority);
     Ok(Way { tunnel, authority, origin, source_address, trace: None, chosen })
 }
 
-/// In our own trust domain we speak for every caller that we verified, in another only for callers of ours; else we
-/// are the caller ourselves (DESIGN 4.1).
-fn may_vouch(own: &Own, caller: &Caller, to: &TrustDomain) -> bool {
+/// For whom we speak where our word is taken: in our own trust domain for every caller that we verified, in another only
+/// for callers of ours (DESIGN 4.1). Of anyone else we say that nobody is known: who takes our word refuses silence.
+fn origin(own: &Own, caller: &Caller, to: &TrustDomain) -> Origin {
     let ours = own.identity.trust_domain();
-    to == ours || caller.workload.verified().is_some_and(|identity| identity.trust_domain() == ours)
+    match &caller.workload {
+        Peer::Verified(identity) if to == ours || identity.trust_domain() == ours => {
+            Origin::Identity(identity.clone())
+        }
+        // Who came in at our edge is nobody of the mesh: what is done for them there, we do.
+        Peer::Unknown if caller.by.is_none() => Origin::Identity(own.identity.clone()),
+        Peer::Verified(_) | Peer::Unverified(_) | Peer::Unknown => Origin::Unknown,
+    }
 }
 
 fn authority_of(authority: hop::Authority) -> Authority {
@@ -248,17 +250,23 @@ mod tests {
     fn we_vouch_for_everybody_at_home_and_for_our_own_elsewhere() {
         let identity = |text: &str| text.parse::<Identity>().unwrap();
         let own = Own { uid: "w".into(), identity: identity("spiffe://east/ns/a/sa/waypoint") };
-        for (caller, to, expected) in [
-            (Peer::Verified(identity("spiffe://east/a")), "east", true),
-            (Peer::Verified(identity("spiffe://west/a")), "east", true),
-            (Peer::Unknown, "east", true),
-            (Peer::Verified(identity("spiffe://east/a")), "west", true),
-            (Peer::Verified(identity("spiffe://west/a")), "west", false),
-            (Peer::Verified(identity("spiffe://north/a")), "west", false),
-            (Peer::Unknown, "west", false),
+        let verified = |text: &str| Peer::Verified(identity(text));
+        let is = |text: &str| Origin::Identity(identity(text));
+        let itself = || Origin::Identity(own.identity.clone());
+        let voucher = Some(identity("spiffe://east/ns/a/sa/gateway"));
+        for (workload, by, to, expected) in [
+            (verified("spiffe://east/a"), None, "east", is("spiffe://east/a")),
+            (verified("spiffe://west/a"), None, "east", is("spiffe://west/a")),
+            (Peer::Unknown, None, "east", itself()),
+            (Peer::Unknown, voucher.clone(), "east", Origin::Unknown),
+            (verified("spiffe://east/a"), None, "west", is("spiffe://east/a")),
+            (verified("spiffe://west/a"), None, "west", Origin::Unknown),
+            (verified("spiffe://north/a"), None, "west", Origin::Unknown),
+            (Peer::Unknown, None, "west", itself()),
+            (Peer::Unknown, voucher, "west", Origin::Unknown),
         ] {
-            let caller = Caller { workload: caller, by: None };
-            assert_eq!(may_vouch(&own, &caller, &to.parse().unwrap()), expected, "{caller:?} {to}");
+            let caller = Caller { workload, by };
+            assert_eq!(origin(&own, &caller, &to.parse().unwrap()), expected, "{caller:?} {to}");
         }
     }
 }

@@ -19,7 +19,7 @@ use mesh::{Denial, Peer, names::WorkloadUid, resource::ExternalHost};
 use parking_lot::Mutex;
 use runtime::spans::Link;
 use tokio::io::{AsyncRead, AsyncWrite};
-use transport::DialError;
+use transport::{DialError, hbone::Origin};
 
 use super::{dial::Way, headers, speaks::Speaks};
 use crate::causes::{body_error, with_causes};
@@ -69,7 +69,7 @@ enum To {
         authority: String,
         caller: Peer,
         source_address: Option<IpAddr>,
-        vouched: bool,
+        origin: Option<Origin>,
     },
     // Outside, where nobody is told who calls: what is shown there is shown with each request.
     Host(ExternalHost),
@@ -109,7 +109,7 @@ impl Key {
             authority: way.authority.to_string(),
             caller: caller.clone(),
             source_address: way.source_address,
-            vouched: way.origin.is_some(),
+            origin: way.origin.clone(),
         };
         Self { to, speaks }
     }

@@ -1,4 +1,4 @@
-//! What goes over each link: names, ports, capacity, health and who serves, and nothing else.
+//! What goes over each link: names, ports, capacity, health, who serves and whose word is taken, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,13 +41,13 @@ pub(super) fn services(reader: &Reader<'_>, link: &Link<'_>) -> Vec<ExportedServ
     let mut found = Vec::new();
     for namespace in namespaces {
         for (export, _) in reader.exports_within(namespace) {
-            found.extend(service(reader, namespace, &export.name));
+            found.extend(service(reader, link, namespace, &export.name));
         }
     }
     found
 }
 
-fn service(reader: &Reader<'_>, namespace: &str, name: &str) -> Option<ExportedService> {
+fn service(reader: &Reader<'_>, link: &Link<'_>, namespace: &str, name: &str) -> Option<ExportedService> {
     let object = reader.service(namespace, name)?;
     let own = Name::new(Kind::Service, namespace, name);
     let tcp = object.spec.ports.iter().filter(|port| port.protocol == Transport::Tcp);
@@ -74,6 +74,7 @@ fn service(reader: &Reader<'_>, namespace: &str, name: &str) -> Option<ExportedS
         capacity: served.capacity,
         healthy: served.healthy && !served_by.identities().is_empty(),
         served_by,
+        vouchers: link::vouchers(reader, &link.trust_domain).into_iter().collect(),
     })
 }
 

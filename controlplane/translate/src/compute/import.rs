@@ -51,6 +51,8 @@ struct Remote<'w> {
     link: Link<'w>,
     export: &'w Arc<ExportedService>,
     served_by: Vec<Identity>,
+    /// Our waypoints whose word about callers is taken there.
+    vouchers: Vec<Identity>,
 }
 
 fn remotes<'w>(reader: &Reader<'w>, namespace: &str, name: &str) -> Vec<Remote<'w>> {
@@ -63,7 +65,9 @@ fn remotes<'w>(reader: &Reader<'w>, namespace: &str, name: &str) -> Vec<Remote<'
                 // Whoever it names, only identities of the link's own trust domain count.
                 let mut served_by = export.served_by.identities().to_vec();
                 served_by.retain(|identity| *identity.trust_domain() == link.trust_domain);
-                found.push(Remote { link: link.clone(), export, served_by });
+                let mut vouchers = export.vouchers.clone();
+                vouchers.retain(|identity| *identity.trust_domain() == reader.settings().trust_domain);
+                found.push(Remote { link: link.clone(), export, served_by, vouchers });
             }
         }
     }
@@ -206,7 +210,7 @@ fn workload(
         capacity: remote.export.capacity.max(1),
         health,
         egress: Egress::Deny,
-        vouchers: Vec::new(),
+        vouchers: remote.vouchers.clone(),
         labels: Labels { app: name.clone(), version: "latest".into() },
     })));
     made.add(Resource::PolicySet(Arc::new(closed)));
