@@ -266,6 +266,10 @@ pub(crate) struct Link {
     /// A namespace of this cluster whose exported services the other one may use.
     #[arg(long)]
     pub(crate) export: Vec<String>,
+    /// NAMESPACE/NAME of a waypoint of the other cluster whose word about its callers is taken here; without it, the
+    /// waypoint itself is who calls.
+    #[arg(long)]
+    pub(crate) voucher: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -26,6 +26,8 @@ pub(crate) struct Shared<'a> {
     pub(crate) export: &'a [&'a str],
     /// Namespaces of the other side, and what they are called here.
     pub(crate) import: &'a [(&'a str, &'a str)],
+    /// The paths of the identities of the other side's waypoints whose word about callers is taken here.
+    pub(crate) vouchers: &'a [String],
 }
 
 /// The pin of a cluster's root, from its state directory.
@@ -41,6 +43,8 @@ pub(crate) fn manifest(other: &Side, shared: &Shared<'_>) -> anyhow::Result<Stri
     let Running { address, trust_domain, cluster, .. } = &other.running;
     let import: Vec<Value> =
         shared.import.iter().map(|(remote, local)| json!({ "remote": remote, "local": local })).collect();
+    let vouchers: Vec<String> =
+        shared.vouchers.iter().map(|path| format!("spiffe://{trust_domain}{path}")).collect();
     let (gateway, account) = &other.gateway;
     let object = json!({
         "apiVersion": "strait.dev/v1alpha1",
@@ -58,6 +62,7 @@ pub(crate) fn manifest(other: &Side, shared: &Shared<'_>) -> anyhow::Result<Stri
                 "port": gateway.port(),
                 "identity": format!("spiffe://{trust_domain}{account}"),
             }],
+            "vouchers": vouchers,
             "import": { "namespaces": import },
             "export": { "namespaces": shared.export },
         },

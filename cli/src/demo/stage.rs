@@ -121,7 +121,7 @@ impl Stage {
         let (mut east, mut west) = (east, west);
         listener.progress("linking east and west");
         join(&east, &west, &["--import", "tools"]).await?;
-        join(&west, &east, &["--export", "tools"]).await?;
+        join(&west, &east, &["--export", "tools", "--voucher", "agents/waypoint"]).await?;
         let secrets = Secrets::make()?;
         secrets.write(&east.files())?;
         secrets.leave_for_people(&east.folder)?;

@@ -53,8 +53,9 @@ pub(super) async fn run(stage: &mut Stage) -> anyhow::Result<Scene> {
             moved.stayed,
         ),
         "planner's waypoint in east reads A2A: it grants methods and skills, and removes from the card what planner may \
-         not use and URLs that lead past the mesh; researcher's waypoint in west leads a context to the version that began \
-         it, while the route leads there at all",
+         not use and URLs that lead past the mesh; it says for whom it calls, and west, whose link lists it as a voucher, \
+         grants planner and not the waypoint; researcher's waypoint in west leads a context to the version that began it, \
+         while the route leads there at all",
     ))
 }
 
