@@ -1,0 +1,22 @@
+//! A small kubelet: it runs the pods that the scheduler gave to one node.
+//!
+//! It watches the pods of its node, makes for each a network namespace (by a CNI chain) and its
+//! containers (by runc), keeps them as the pod says, and writes back what is. It lives inside the
+//! node's network namespace; files of pods live under the node's root, a folder. It pulls no images:
+//! an image is a folder, see [`images`].
+//!
+//! The rooms, from the ground up: [`config`], [`paths`], [`containers`] and [`registry`] say what
+//! there is; [`runc`] and [`shim`] run one container; [`log`], [`probes`] and [`server`] are what
+//! others see of it; `pods` decides and holds all together.
+
+pub mod config;
+pub mod containers;
+pub mod log;
+pub mod paths;
+pub mod probes;
+pub mod registry;
+pub mod runc;
+pub mod server;
+pub mod shim;
+
+pub use config::Config;
