@@ -1,0 +1,2 @@
+//! The WAN between clusters.
+pub(crate) mod tun;
