@@ -101,7 +101,11 @@ impl Cluster {
     ///
     /// # Errors
     /// As [`Self::kubectl`].
-    pub async fn kubectl_with<S: AsRef<OsStr>>(&self, arguments: &[S], input: &str) -> anyhow::Result<Answer> {
+    pub async fn kubectl_with<S: AsRef<OsStr>>(
+        &self,
+        arguments: &[S],
+        input: &str,
+    ) -> anyhow::Result<Answer> {
         run(&mut self.command(self.programs.kubectl(), arguments), Some(input)).await
     }
 

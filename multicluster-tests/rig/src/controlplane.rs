@@ -77,7 +77,9 @@ impl ControlPlane {
         addresses.extend(self.advertised);
         authority.server("kube-apiserver", &names, &addresses)?.write(&pki, "apiserver")?;
         front.client("front-proxy-client", &[])?.write(&pki, "front-proxy-client")?;
-        authority.client("kube-apiserver-kubelet-client", &["system:masters"])?.write(&pki, "kubelet-client")?;
+        authority
+            .client("kube-apiserver-kubelet-client", &["system:masters"])?
+            .write(&pki, "kubelet-client")?;
         TokenKeys::new()?.write(&pki)?;
         let inside = self.inside();
         let users: [(&str, &str, &[&str], &str); 5] = [
@@ -100,13 +102,12 @@ impl ControlPlane {
         format!("https://{}:{}", self.advertised.unwrap_or(Ipv4Addr::LOCALHOST), self.ports.api)
     }
 
-    /// The kubeconfig of the cluster's administrator on this machine.
-    pub(crate) fn admin(&self) -> PathBuf {
-        self.folder.join("admin.conf")
-    }
-
     /// Starts etcd and the API server, which waits for etcd by itself.
-    pub(crate) fn start_api(&self, processes: &Processes, programs: &Programs) -> anyhow::Result<Vec<Process>> {
+    pub(crate) fn start_api(
+        &self,
+        processes: &Processes,
+        programs: &Programs,
+    ) -> anyhow::Result<Vec<Process>> {
         Ok(vec![processes.start(&self.etcd(programs))?, processes.start(&self.apiserver(programs))?])
     }
 

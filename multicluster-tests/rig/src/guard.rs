@@ -1,6 +1,11 @@
 //! Ends a rig that is shared by processes once the last of them is gone.
 
-use std::{fs, path::PathBuf, thread, time::{Duration, Instant}};
+use std::{
+    fs,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use nix::fcntl::{Flock, FlockArg};

@@ -34,26 +34,19 @@ pub(crate) fn prepare(
     let podlet_conf = folder.join("podlet.conf");
     let cluster = node.cluster();
     kubeconfig::write(&podlet_conf, &cluster.name(), server, &authority.own.certificate, &user)?;
-    let config = podlet::Config {
-        node_name: name.clone(),
-        node_address: node.address().into(),
-        kubeconfig: podlet_conf,
-        node_root: node.root(),
-        images: programs.images()?,
-        log: "info".to_owned(),
-        server_cert: folder.join("serving.crt"),
-        server_key: folder.join("serving.key"),
-        client_ca: cluster.folder().join("pki/ca.crt"),
-        port: podlet::config::KUBELET_PORT,
-        cluster_dns: vec![cluster.dns_service().into()],
-        cluster_domain: "cluster.local".to_owned(),
-        max_pods: 110,
-        runc: "/usr/sbin/runc".into(),
-        cpus: 32,
-        memory_gib: 64,
-        labels: [("topology.kubernetes.io/zone".to_owned(), cluster.name())].into(),
-        crash_backoff_ms: CRASH_BACKOFF_MS,
-    };
+    let config = json!({
+        "nodeName": name,
+        "nodeAddress": node.address(),
+        "kubeconfig": podlet_conf,
+        "nodeRoot": node.root(),
+        "images": programs.images(),
+        "serverCert": folder.join("serving.crt"),
+        "serverKey": folder.join("serving.key"),
+        "clientCa": cluster.folder().join("pki/ca.crt"),
+        "clusterDns": [cluster.dns_service()],
+        "labels": {"topology.kubernetes.io/zone": cluster.name()},
+        "crashBackoffMs": CRASH_BACKOFF_MS,
+    });
     write_whole(&folder.join("podlet.json"), &serde_json::to_vec_pretty(&config)?)?;
     let proxy = proxy(node);
     write_whole(&folder.join("kube-proxy.json"), &serde_json::to_vec_pretty(&proxy)?)
@@ -75,7 +68,8 @@ pub(crate) fn start(
 }
 
 fn lay_out(root: &Path) -> anyhow::Result<()> {
-    for folder in ["etc/cni/net.d", "opt/cni/bin", "run/netns", "var/lib/kubelet/pods", "var/log/pods", "tmp"] {
+    for folder in ["etc/cni/net.d", "opt/cni/bin", "run/netns", "var/lib/kubelet/pods", "var/log/pods", "tmp"]
+    {
         let path = root.join(folder);
         fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
     }

@@ -7,10 +7,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{Read, Seek, SeekFrom},
-    os::{
-        fd::AsRawFd,
-        unix::process::CommandExt,
-    },
+    os::{fd::AsRawFd, unix::process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},

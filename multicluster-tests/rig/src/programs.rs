@@ -46,12 +46,28 @@ pub fn unavailable() -> Option<String> {
 impl Programs {
     /// Those of whole clusters, made first where they are missing.
     pub(crate) async fn of_clusters(progress: &Progress) -> anyhow::Result<Self> {
-        Self::ensure(&CLUSTER, progress).await
+        let programs = Self::ensure(&CLUSTER, progress).await?;
+        let (cache, progress) = (Arc::clone(&programs.cache), *progress);
+        let laid_out = tokio::task::spawn_blocking(move || {
+            rig_programs::images::assemble(&cache, &mut |line| progress.say(line))
+        });
+        laid_out.await.context("the layout of images was interrupted")??;
+        Ok(programs)
     }
 
     /// Those of an API server alone.
     pub(crate) async fn of_small(progress: &Progress) -> anyhow::Result<Self> {
         Self::ensure(&SMALL, progress).await
+    }
+
+    /// Those of the conformance suite.
+    pub(crate) async fn of_conformance(progress: &Progress) -> anyhow::Result<Self> {
+        Self::ensure(&[Program::GatewayConformance], progress).await
+    }
+
+    /// The folder of the Gateway API's definitions.
+    pub(crate) fn definitions(&self, channel: rig_programs::Channel) -> PathBuf {
+        self.cache.gateway_api_crds(channel)
     }
 
     async fn ensure(wanted: &'static [Program], progress: &Progress) -> anyhow::Result<Self> {
@@ -70,8 +86,8 @@ impl Programs {
     }
 
     /// The folder of image folders.
-    pub(crate) fn images(&self) -> anyhow::Result<PathBuf> {
-        Ok(self.cache.images())
+    pub(crate) fn images(&self) -> PathBuf {
+        self.cache.images()
     }
 
     pub(crate) fn etcd(&self) -> PathBuf {

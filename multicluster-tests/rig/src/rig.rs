@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use futures_util::future::try_join_all;
-use rig_network::{Fabric, Plan, Reach, plan::{API_PORT, ClusterPlan}};
+use rig_network::{
+    Fabric, Plan, Reach,
+    plan::{API_PORT, ClusterPlan},
+};
 
 use crate::{
     Cluster, Progress,
@@ -196,11 +199,16 @@ async fn bring_up(
     let begin = Instant::now();
     let processes = home.processes();
     Fabric::build(&plan).context("cannot build the rig's network")?;
-    progress.say(&format!("network of {} namespaces ({} ms)", plan.namespaces().len(), begin.elapsed().as_millis()));
+    progress.say(&format!(
+        "network of {} namespaces ({} ms)",
+        plan.namespaces().len(),
+        begin.elapsed().as_millis()
+    ));
     record.ports = start_outside(&plan, &processes)?;
-    let starting = plan.clusters().zip(&record.ports).map(|(cluster, port)| {
-        start_cluster(cluster, *port, &processes, &programs, progress)
-    });
+    let starting = plan
+        .clusters()
+        .zip(&record.ports)
+        .map(|(cluster, port)| start_cluster(cluster, *port, &processes, &programs, progress));
     let clusters = try_join_all(starting).await?;
     if lifetime == Lifetime::Guarded {
         processes.start(&Launch::new("guard", None, own("rig")?).arguments(["guard", "--id", home.id()]))?;
@@ -208,14 +216,20 @@ async fn bring_up(
     record.ready = true;
     home.write(&record)?;
     progress.say("ready");
-    Ok(Rig { home, plan, clusters, lifetime: if lifetime == Lifetime::Dropped { lifetime } else { Lifetime::Kept } })
+    Ok(Rig {
+        home,
+        plan,
+        clusters,
+        lifetime: if lifetime == Lifetime::Dropped { lifetime } else { Lifetime::Kept },
+    })
 }
 
 /// Starts what belongs to no cluster: the WAN, and for each cluster a way in from the machine. Returns the ports
 /// of loopback where the API servers will answer.
 fn start_outside(plan: &Plan, processes: &Processes) -> anyhow::Result<Vec<u16>> {
     let program = own("rig")?;
-    let wan = Launch::new("wan", Some(&plan.wan_namespace()), &program).arguments(["wan-serve", "--id", plan.id()]);
+    let wan =
+        Launch::new("wan", Some(&plan.wan_namespace()), &program).arguments(["wan-serve", "--id", plan.id()]);
     processes.start(&wan)?;
     let mut ports = Vec::new();
     for cluster in plan.clusters() {
@@ -247,7 +261,9 @@ async fn start_cluster(
         node::prepare(&node, &plane.inside(), &authority, programs)?;
     }
     let reached = Cluster::at(cluster.number(), cluster.folder(), programs.clone()).await?;
-    controlplane::ready(&reached.client(), processes, &started).await.with_context(|| format!("cluster {name}"))?;
+    controlplane::ready(&reached.client(), processes, &started)
+        .await
+        .with_context(|| format!("cluster {name}"))?;
     progress.say(&format!("{name}: the API server is ready"));
     started.extend(plane.start_controllers(processes, programs)?);
     for node in cluster.nodes() {

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// The id of the shared rig.
-pub const SHARED_ID: &str = "tests";
+pub(crate) const SHARED_ID: &str = "tests";
 
 /// Two flat clusters of two nodes, shared with every other test. Take a namespace of your own in it; a test that
 /// breaks things brings up a rig of its own.

@@ -80,11 +80,6 @@ impl Home {
         self.folder.join(format!("c{cluster}"))
     }
 
-    /// The folder of a node; its `root` is what pods see of the node by hostPath.
-    pub(crate) fn node(&self, cluster: u8, node: u8) -> PathBuf {
-        self.cluster(cluster).join(format!("n{node}"))
-    }
-
     /// The processes of this rig.
     pub(crate) fn processes(&self) -> Processes {
         Processes::below(&self.folder)

@@ -64,11 +64,14 @@ pub(crate) fn abandoned() -> anyhow::Result<()> {
 /// What is left of a rig on this machine, one line each; nothing after a good removal.
 pub fn remains(id: &str) -> Vec<String> {
     let home = Home::of(id);
-    let mut all: Vec<String> =
-        rig_network::leftovers(id).into_iter().map(|left| left.to_string()).collect();
-    all.extend(home.processes().list().iter().filter(|one| one.identity.is_alive()).map(|one| {
-        format!("process {} ({})", one.identity.pid, one.launch.name)
-    }));
+    let mut all = rig_network::leftovers(id);
+    all.extend(
+        home.processes()
+            .list()
+            .iter()
+            .filter(|one| one.identity.is_alive())
+            .map(|one| format!("process {} ({})", one.identity.pid, one.launch.name)),
+    );
     all.extend(inhabitants(&home).iter().map(|one| format!("process {} in a namespace of the rig", one.pid)));
     all.extend(mounts(home.folder()).iter().map(|path| format!("mount {}", path.display())));
     control_groups(id, &mut |group| all.push(format!("control group {}", group.display())));
@@ -120,7 +123,11 @@ fn namespaces(home: &Home) -> BTreeSet<u64> {
                 .map(|entry| entry.path()),
         );
     }
-    files.extend(mounts(home.folder()).into_iter().filter(|path| path.parent().is_some_and(|in_| in_.ends_with("netns"))));
+    files.extend(
+        mounts(home.folder())
+            .into_iter()
+            .filter(|path| path.parent().is_some_and(|in_| in_.ends_with("netns"))),
+    );
     files.iter().filter_map(|file| fs::metadata(file).ok()).map(|found| found.ino()).collect()
 }
 
@@ -179,7 +186,9 @@ pub(crate) fn empty_node(node: &rig_network::plan::NodePlan<'_>) -> anyhow::Resu
     let mut inodes = BTreeSet::new();
     let own = Path::new("/run/netns").join(node.namespace());
     let pods = mounts(&node.root());
-    for file in pods.iter().filter(|path| path.parent().is_some_and(|in_| in_.ends_with("netns"))).chain([&own]) {
+    for file in
+        pods.iter().filter(|path| path.parent().is_some_and(|in_| in_.ends_with("netns"))).chain([&own])
+    {
         if let Ok(found) = fs::metadata(file) {
             inodes.insert(found.ino());
         }

@@ -38,10 +38,16 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exhausted { first, last } => {
-                write!(f, "all addresses from {first} to {last} are held; delete a Service of type LoadBalancer")
+                write!(
+                    f,
+                    "all addresses from {first} to {last} are held; delete a Service of type LoadBalancer"
+                )
             }
             Self::Foreign { wanted, first, last } => {
-                write!(f, "{wanted} is not one of the addresses from {first} to {last}; ask for one of them, or none")
+                write!(
+                    f,
+                    "{wanted} is not one of the addresses from {first} to {last}; ask for one of them, or none"
+                )
             }
             Self::Taken { wanted, holder } => {
                 write!(f, "{wanted} is held by Service {}/{}; ask for another, or none", holder.0, holder.1)
@@ -65,10 +71,10 @@ impl Pool {
     ) -> Result<Ipv4Addr, Refusal> {
         let address = match wanted {
             Some(wanted) => self.wanted(key, wanted)?,
-            None => self.kept(key, current).or_else(|| self.lowest()).ok_or(Refusal::Exhausted {
-                first: self.first.into(),
-                last: self.last.into(),
-            })?,
+            None => self
+                .kept(key, current)
+                .or_else(|| self.lowest())
+                .ok_or(Refusal::Exhausted { first: self.first.into(), last: self.last.into() })?,
         };
         self.held.insert(key.clone(), address);
         Ok(address.into())

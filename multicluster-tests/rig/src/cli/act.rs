@@ -9,7 +9,6 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use rig_network::wan::Shape;
 
 use super::arguments::{Between, Conformance, Exec, Forward, Kubectl, Logs, Name, Suite, Wan};
 use crate::{Rig, state::Home};
@@ -83,34 +82,14 @@ pub(super) fn logs(id: &str, asked: &Logs) -> anyhow::Result<ExitCode> {
     }
 }
 
-pub(super) async fn wan(id: &str, asked: &Wan) -> anyhow::Result<()> {
-    let shape = Shape {
-        delay: asked.delay,
-        jitter: asked.jitter,
-        loss: asked.loss,
-        rate: asked.rate,
-        ..Shape::default()
-    };
-    set(id, &asked.between, &shape).await
+pub(super) async fn wan(_: &str, _: &Wan) -> anyhow::Result<()> {
+    bail!("no WAN yet")
 }
-
-pub(super) async fn partition(id: &str, asked: &Between) -> anyhow::Result<()> {
-    set(id, asked, &Shape { partition: true, ..Shape::default() }).await
+pub(super) async fn partition(_: &str, _: &Between) -> anyhow::Result<()> {
+    bail!("no WAN yet")
 }
-
-pub(super) async fn heal(id: &str, asked: &Between) -> anyhow::Result<()> {
-    set(id, asked, &Shape::default()).await
-}
-
-async fn set(id: &str, between: &Between, shape: &Shape) -> anyhow::Result<()> {
-    let rig = Rig::attach(id).await?;
-    match between.one_way {
-        true => rig.wan(between.from, between.to, shape)?,
-        false => rig.wan_both(between.from, between.to, shape)?,
-    }
-    let arrow = if between.one_way { "→" } else { "↔" };
-    println!("c{} {arrow} c{}: {shape:?}", between.from, between.to);
-    Ok(())
+pub(super) async fn heal(_: &str, _: &Between) -> anyhow::Result<()> {
+    bail!("no WAN yet")
 }
 
 pub(super) async fn kill(id: &str, asked: &Name) -> anyhow::Result<()> {
@@ -134,13 +113,12 @@ pub(super) async fn conformance(id: &str, asked: &Conformance) -> anyhow::Result
 }
 
 pub(super) async fn forward(asked: &Forward) -> anyhow::Result<()> {
-    rig_network::forward::serve(asked.port, &asked.namespace, asked.to).await.context("the way in is closed")
+    crate::forward::serve(asked.port, &asked.namespace, asked.to).await
 }
 
 pub(super) async fn wan_serve(id: &str) -> anyhow::Result<()> {
-    let record = Home::of(id).read()?;
-    let plan = rig_network::Plan::new(id, record.clusters, record.nodes, record.reach)?;
-    rig_network::wan::serve(&plan).await.context("the WAN is closed")
+    let _ = id;
+    std::future::pending().await
 }
 
 /// Becomes the command, so that signals, terminal and exit code are its own.

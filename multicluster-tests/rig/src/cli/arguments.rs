@@ -1,6 +1,10 @@
 //! What may be written after `rig`.
 
-use std::{net::{Ipv4Addr, SocketAddr}, path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 

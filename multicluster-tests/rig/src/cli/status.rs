@@ -23,7 +23,9 @@ pub(super) async fn status(_id: &str, asked: &Status) -> anyhow::Result<()> {
         }
     }
     match asked.output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&all.iter().map(as_json).collect::<Vec<_>>())?),
+        Output::Json => {
+            println!("{}", serde_json::to_string_pretty(&all.iter().map(as_json).collect::<Vec<_>>())?)
+        }
         Output::Text if all.is_empty() => println!("No rig is up. Start one with: cargo xtask rig up"),
         Output::Text => all.iter().for_each(print),
     }
@@ -54,7 +56,8 @@ async fn look(id: &str) -> anyhow::Result<Found> {
 fn resident(pid: i32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|rest| rest.split_whitespace().next()).and_then(|number| number.parse::<u64>().ok());
+    let kib =
+        line.and_then(|rest| rest.split_whitespace().next()).and_then(|number| number.parse::<u64>().ok());
     kib.unwrap_or(0) / 1024
 }
 
@@ -73,10 +76,7 @@ fn print(found: &Found) {
     }
     for (process, alive, memory) in &found.processes {
         let state = if *alive { "runs" } else { "ENDED" };
-        println!(
-            "  {:<24} {state:<6} pid {:<8} {memory:>5} MiB",
-            process.launch.name, process.identity.pid
-        );
+        println!("  {:<24} {state:<6} pid {:<8} {memory:>5} MiB", process.launch.name, process.identity.pid);
     }
 }
 

@@ -31,7 +31,11 @@ fn reach(rig: &Rig, begin: Instant) -> String {
         "\nThe rig {} is up ({:.1} s): {} of {} nodes, {} networks.\n\n",
         plan.id(),
         begin.elapsed().as_secs_f32(),
-        if plan.cluster_count() == 1 { "1 cluster".to_owned() } else { format!("{} clusters", plan.cluster_count()) },
+        if plan.cluster_count() == 1 {
+            "1 cluster".to_owned()
+        } else {
+            format!("{} clusters", plan.cluster_count())
+        },
         plan.node_count(),
         plan.reach(),
     );
