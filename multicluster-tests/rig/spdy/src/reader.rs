@@ -127,7 +127,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(())
     }
 
-    async fn deliver(&self, chunks: mpsc::Sender<Bytes>, piece: Bytes) {
+    async fn deliver(&mut self, chunks: mpsc::Sender<Bytes>, piece: Bytes) {
         tokio::select! {
             // An error says that nobody reads the stream any more; then nobody misses the data.
             _ = chunks.send(piece) => {}
@@ -190,11 +190,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         if id % 2 == self.peer_parity { id > self.last } else { id >= *self.shared.next.lock() }
     }
 
-    async fn reset(&self, id: StreamId, status: ResetStatus) {
+    async fn reset(&mut self, id: StreamId, status: ResetStatus) {
         self.send(Control::Reset { id, status }).await;
     }
 
-    async fn send(&self, control: Control) {
+    async fn send(&mut self, control: Control) {
         // An error says that the writer has ended; then the connection ends.
         let _ = self.shared.outgoing.send(Outgoing::Control(control)).await;
     }
