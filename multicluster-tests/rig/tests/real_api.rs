@@ -53,7 +53,10 @@ async fn a_token_is_good_for_its_audience_alone() -> anyhow::Result<()> {
         let review = review(&cluster.client(), &token, audience).await?;
         ensure!(review.authenticated.unwrap_or(false) == good, "{audience}: {review:?}");
         if good {
-            ensure!(review.user.and_then(|user| user.username) == Some(user.clone()), "the token is of {user}");
+            ensure!(
+                review.user.and_then(|user| user.username) == Some(user.clone()),
+                "the token is of {user}"
+            );
             ensure!(review.audiences == Some(vec![audience.to_owned()]), "the audience is told");
         }
     }
@@ -127,7 +130,7 @@ async fn endpoints_follow_the_readiness_of_a_pod() -> anyhow::Result<()> {
         }
         until(&format!("an endpoint with ready {ready}"), PATIENCE, || async {
             let all = slices.list(&ListParams::default().labels("kubernetes.io/service-name=moody")).await?;
-            let mut endpoints = all.items.iter().flat_map(|slice| slice.endpoints.iter().flatten());
+            let mut endpoints = all.items.iter().flat_map(|slice| slice.endpoints.iter());
             let found = endpoints.next().and_then(|endpoint| endpoint.conditions.as_ref()?.ready);
             anyhow::Ok(found == Some(ready))
         })
@@ -173,7 +176,10 @@ async fn a_watch_begins_with_the_list_and_a_bookmark_ends_it() -> anyhow::Result
         }
     };
     ensure!(added >= 3, "the list comes first: {added}");
-    ensure!(bookmark.metadata.annotations.contains_key("k8s.io/initial-events-end"), "{bookmark:?}");
+    ensure!(
+        bookmark.metadata.annotations.contains_key("k8s.io/initial-events-end"),
+        "the bookmark ends the list"
+    );
     let version = bookmark.metadata.resource_version;
     let resumed = maps.watch(&WatchParams::default(), &version).await?;
     pin_mut!(resumed);
@@ -225,7 +231,10 @@ async fn of_two_that_take_a_lease_at_once_one_gets_it() -> anyhow::Result<()> {
         spec.renew_time = Some(MicroTime(Timestamp::now()));
     }
     let renewed = leases.replace("leader", &params, &renewed).await?;
-    ensure!(renewed.spec.and_then(|spec| spec.holder_identity) == won.spec.and_then(|spec| spec.holder_identity), "");
+    ensure!(
+        renewed.spec.and_then(|spec| spec.holder_identity) == won.spec.and_then(|spec| spec.holder_identity),
+        ""
+    );
     Ok(())
 }
 
@@ -277,7 +286,9 @@ async fn cel_refuses_a_bad_object_and_status_belongs_to_who_applied_it() -> anyh
     let wait = "wait --for=condition=Established crd/widgets.rig.example --timeout=30s";
     said(cluster, "default", wait).await?;
     let widget = |max: u8| {
-        format!("apiVersion: rig.example/v1\nkind: Widget\nmetadata: {{name: w}}\nspec: {{min: 2, max: {max}}}\n")
+        format!(
+            "apiVersion: rig.example/v1\nkind: Widget\nmetadata: {{name: w}}\nspec: {{min: 2, max: {max}}}\n"
+        )
     };
     until("the resource is served", Duration::from_secs(10), || async {
         anyhow::Ok(cluster.apply("default", &widget(3)).await.is_ok())
@@ -286,7 +297,8 @@ async fn cel_refuses_a_bad_object_and_status_belongs_to_who_applied_it() -> anyh
     let refused = cluster.apply("default", &widget(1)).await.err().map(|error| format!("{error:#}"));
     ensure!(refused.as_ref().is_some_and(|said| said.contains("min is above max")), "{refused:?}");
 
-    let resource = kube::core::ApiResource::from_gvk(&kube::core::GroupVersionKind::gvk("rig.example", "v1", "Widget"));
+    let resource =
+        kube::core::ApiResource::from_gvk(&kube::core::GroupVersionKind::gvk("rig.example", "v1", "Widget"));
     let widgets: Api<kube::core::DynamicObject> = Api::default_namespaced_with(small.client(), &resource);
     let status = |kind: &str, phase: Option<&str>| {
         let mut status = json!({"conditions": [{"type": kind, "status": "True"}]});
@@ -301,12 +313,15 @@ async fn cel_refuses_a_bad_object_and_status_belongs_to_who_applied_it() -> anyh
     let conditions = both.data["status"]["conditions"].as_array().map_or(0, Vec::len);
     ensure!(conditions == 2, "each keeps its own condition: {}", both.data);
     ensure!(both.data["spec"]["max"] == 3, "status leaves the rest alone");
-    let conflict = widgets.patch_status("w", &apply("theirs"), &Patch::Apply(status("Programmed", Some("theirs")))).await;
+    let conflict = widgets
+        .patch_status("w", &apply("theirs"), &Patch::Apply(status("Programmed", Some("theirs"))))
+        .await;
     ensure!(matches!(&conflict, Err(kube::Error::Api(said)) if said.code == 409), "{conflict:?}");
     // Who applies less gives up what is left out.
     let less = json!({"apiVersion": "rig.example/v1", "kind": "Widget", "status": {}});
     let after = widgets.patch_status("w", &apply("ours"), &Patch::Apply(less)).await?;
-    let kinds: Vec<_> = after.data["status"]["conditions"].as_array().into_iter().flatten().map(|one| &one["type"]).collect();
+    let kinds: Vec<_> =
+        after.data["status"]["conditions"].as_array().into_iter().flatten().map(|one| &one["type"]).collect();
     ensure!(kinds == ["Programmed"], "{}", after.data);
     Ok(())
 }

@@ -4,16 +4,22 @@
 
 mod common;
 
-use std::{fs, path::PathBuf, time::{Duration, Instant}};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, ensure};
 use common::skipped;
 use http::Request;
 use k8s_openapi::{
-    api::core::v1::Namespace,
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    api::core::v1::Namespace, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
-use kube::{Api, Client, api::{ObjectMeta, PostParams}};
+use kube::{
+    Api, Client,
+    api::{ObjectMeta, PostParams},
+};
 use rig::{Small, until};
 use serde_json::Value;
 
@@ -48,12 +54,16 @@ async fn the_crds_judge_the_table_of_objects_as_it_says() -> anyhow::Result<()> 
                 }
                 _ => {}
             }
-            by_rule += usize::from(refusal.is_some_and(|said| rules(crd).iter().any(|rule| said.contains(rule))));
+            by_rule +=
+                usize::from(refusal.is_some_and(|said| rules(crd).iter().any(|rule| said.contains(rule))));
         }
     }
     println!("{} good and {} bad objects; {by_rule} refused by a rule of CEL", counts[0], counts[1]);
     ensure!(wrong.is_empty(), "{} of the table:\n{}", wrong.len(), wrong.join("\n"));
-    ensure!(counts[0] > 20 && counts[1] > 200 && by_rule > 50, "the table is not what it was: {counts:?}, {by_rule}");
+    ensure!(
+        counts[0] > 20 && counts[1] > 200 && by_rule > 50,
+        "the table is not what it was: {counts:?}, {by_rule}"
+    );
     Ok(())
 }
 
@@ -76,9 +86,10 @@ async fn a_rule_over_old_and_new_refuses_a_step_back() -> anyhow::Result<()> {
     let cluster = small.cluster();
     cluster.apply("default", &revoked("2026-01-01T00:00:00Z", identity)).await?;
     cluster.apply("default", &revoked("2026-02-01T00:00:00Z", identity)).await?;
-    for (time, identity) in
-        [("2026-01-15T00:00:00Z", identity), ("2026-03-01T00:00:00Z", "spiffe://cluster.local/ns/shop/sa/other")]
-    {
+    for (time, identity) in [
+        ("2026-01-15T00:00:00Z", identity),
+        ("2026-03-01T00:00:00Z", "spiffe://cluster.local/ns/shop/sa/other"),
+    ] {
         let refused = cluster.apply("default", &revoked(time, identity)).await;
         let said = refused.err().map(|error| format!("{error:#}")).unwrap_or_default();
         ensure!(said.contains("a revocation only grows"), "{time} {identity}: {said}");
@@ -89,19 +100,24 @@ async fn a_rule_over_old_and_new_refuses_a_step_back() -> anyhow::Result<()> {
 /// Applies `charts/crds` and waits until each is served; a namespace for their objects is made too.
 async fn definitions(client: &Client) -> anyhow::Result<Vec<CustomResourceDefinition>> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let mut crds = Vec::new();
+    let (mut crds, mut refused) = (Vec::new(), Vec::new());
     for path in files(&root().join("charts/crds"))? {
         let crd: CustomResourceDefinition = serde_saphyr::from_str(&fs::read_to_string(&path)?)
             .with_context(|| path.display().to_string())?;
-        let made = api.create(&PostParams::default(), &crd).await;
-        made.with_context(|| format!("the API server refused {}", path.display()))?;
-        crds.push(crd);
+        match api.create(&PostParams::default(), &crd).await {
+            Ok(_) => crds.push(crd),
+            Err(kube::Error::Api(said)) => refused.push(format!("{}: {}", path.display(), said.message)),
+            Err(other) => return Err(other).with_context(|| path.display().to_string()),
+        }
     }
+    ensure!(refused.is_empty(), "{} definitions are refused:\n{}", refused.len(), refused.join("\n"));
     for crd in &crds {
         let name = crd.metadata.name.as_deref().unwrap_or_default();
         until(&format!("an established {name}"), ESTABLISHED_TIMEOUT, || async {
-            let conditions = api.get(name).await?.status.and_then(|status| status.conditions).unwrap_or_default();
-            let unfit = conditions.iter().find(|one| one.type_ == "NonStructuralSchema" && one.status == "True");
+            let conditions =
+                api.get(name).await?.status.and_then(|status| status.conditions).unwrap_or_default();
+            let unfit =
+                conditions.iter().find(|one| one.type_ == "NonStructuralSchema" && one.status == "True");
             ensure!(unfit.is_none(), "{name}: {unfit:?}");
             anyhow::Ok(conditions.iter().any(|one| one.type_ == "Established" && one.status == "True"))
         })
@@ -111,18 +127,24 @@ async fn definitions(client: &Client) -> anyhow::Result<Vec<CustomResourceDefini
 }
 
 /// What the API server says against an object; nothing if it would take it. Nothing is stored.
-async fn judged(client: &Client, crd: &CustomResourceDefinition, object: &Value) -> anyhow::Result<Option<String>> {
+async fn judged(
+    client: &Client,
+    crd: &CustomResourceDefinition,
+    object: &Value,
+) -> anyhow::Result<Option<String>> {
     let namespace = object["metadata"]["namespace"].as_str().unwrap_or("default");
     let mut path = format!("/apis/{}/{}", crd.spec.group, crd.spec.versions[0].name);
     if crd.spec.scope == "Namespaced" {
         let namespaces: Api<Namespace> = Api::all(client.clone());
         let metadata = ObjectMeta { name: Some(namespace.to_owned()), ..ObjectMeta::default() };
         // The first object of a namespace makes it.
-        let _ = namespaces.create(&PostParams::default(), &Namespace { metadata, ..Namespace::default() }).await;
+        let _ =
+            namespaces.create(&PostParams::default(), &Namespace { metadata, ..Namespace::default() }).await;
         path = format!("{path}/namespaces/{namespace}");
     }
     let uri = format!("{path}/{}?dryRun=All&fieldValidation=Strict", crd.spec.names.plural);
-    let request = Request::post(uri).header("content-type", "application/json").body(serde_json::to_vec(object)?)?;
+    let request =
+        Request::post(uri).header("content-type", "application/json").body(serde_json::to_vec(object)?)?;
     match client.request::<Value>(request).await {
         Ok(_) => Ok(None),
         Err(kube::Error::Api(status)) if (400..500).contains(&status.code) => Ok(Some(status.message)),
@@ -140,7 +162,9 @@ fn rules(crd: &CustomResourceDefinition) -> Vec<String> {
     fn walk(value: &Value, found: &mut Vec<String>) {
         match value {
             Value::Object(fields) => {
-                for rule in fields.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten() {
+                for rule in
+                    fields.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten()
+                {
                     found.extend(rule["message"].as_str().map(str::to_owned));
                 }
                 fields.values().for_each(|inner| walk(inner, found));

@@ -42,7 +42,11 @@ const SESSION: &[(&str, Ends, &[&str])] = &[
     ("rollout undo deployment/web", Well, &["rolled back"]),
     ("rollout status deployment/web --timeout=60s", Well, &["successfully rolled out"]),
     ("rollout history deployment/web", Well, &["REVISION", "3"]),
-    ("run shell --image=debian --restart=Never --grace-period=1 -- sh -c 'echo hello; exec sleep 3600'", Well, &["pod/shell created"]),
+    (
+        "run shell --image=debian --restart=Never --grace-period=1 -- sh -c 'echo hello; exec sleep 3600'",
+        Well,
+        &["pod/shell created"],
+    ),
     ("wait --for=condition=Ready pod/shell --timeout=60s", Well, &["condition met"]),
     ("logs shell", Well, &["hello"]),
     ("logs shell --timestamps --since-time=2020-01-01T00:00:00Z", Well, &["Z hello"]),
@@ -92,11 +96,20 @@ async fn everyday_commands_of_kubectl_answer_as_a_person_expects() -> anyhow::Re
         };
         let missing: Vec<_> = holds.iter().filter(|words| !all.contains(**words)).collect();
         if answer.code != Some(code) || !missing.is_empty() {
-            faults.push(format!("$ kubectl {line}\n  ended {:?}, wanted {code}; missing {missing:?}; said:\n{all}", answer.code));
+            faults.push(format!(
+                "$ kubectl {line}\n  ended {:?}, wanted {code}; missing {missing:?}; said:\n{all}",
+                answer.code
+            ));
         }
     }
     ensure!(SESSION.len() >= 30, "a day has thirty commands");
-    ensure!(faults.is_empty(), "{} of {} commands failed:\n{}", faults.len(), SESSION.len(), faults.join("\n"));
+    ensure!(
+        faults.is_empty(),
+        "{} of {} commands failed:\n{}",
+        faults.len(),
+        SESSION.len(),
+        faults.join("\n")
+    );
     println!("{} commands of kubectl", SESSION.len());
     Ok(())
 }
@@ -110,9 +123,15 @@ async fn logs_are_followed_and_standard_input_reaches_a_program() -> anyhow::Res
     let cluster = rig.cluster(1);
     let namespace = cluster.namespace("follow").await?;
     let name = namespace.name();
-    said(cluster, name, "run talker --image=debian --restart=Never -- sh -c 'mkfifo /tmp/pipe; exec cat 0<>/tmp/pipe'").await?;
+    said(
+        cluster,
+        name,
+        "run talker --image=debian --restart=Never -- sh -c 'mkfifo /tmp/pipe; exec cat 0<>/tmp/pipe'",
+    )
+    .await?;
     said(cluster, name, "wait --for=condition=Ready pod/talker --timeout=60s").await?;
-    let mut follower = cluster.kubectl_command(&["-n", name, "logs", "-f", "talker"]).stdout(Stdio::piped()).spawn()?;
+    let mut follower =
+        cluster.kubectl_command(&["-n", name, "logs", "-f", "talker"]).stdout(Stdio::piped()).spawn()?;
     let mut lines = BufReader::new(follower.stdout.take().context("a pipe")?).lines();
     let answer = cluster
         .kubectl_with(&["-n", name, "exec", "-i", "talker", "--", "sh", "-c", "tee /tmp/pipe"], "one\ntwo\n")
@@ -142,11 +161,15 @@ async fn a_port_is_forwarded_to_a_service() -> anyhow::Result<()> {
         .stdout(Stdio::piped())
         .spawn()?;
     let mut lines = BufReader::new(forward.stdout.take().context("a pipe")?).lines();
-    let line = tokio::time::timeout(PATIENCE, lines.next_line()).await??.context("port-forward says where")?;
+    let line =
+        tokio::time::timeout(PATIENCE, lines.next_line()).await??.context("port-forward says where")?;
     let port = line.split(':').nth(1).and_then(|rest| rest.split(' ').next()).context("a port")?;
     for _ in 0..3 {
         let page = page(port).await?;
-        ensure!(page.contains(&format!("\"namespace\": \"{}\"", namespace.name())), "the pod answers: {page}");
+        ensure!(
+            page.contains(&format!("\"namespace\": \"{}\"", namespace.name())),
+            "the pod answers: {page}"
+        );
     }
     forward.kill().await?;
     Ok(())
@@ -155,7 +178,8 @@ async fn a_port_is_forwarded_to_a_service() -> anyhow::Result<()> {
 async fn page(port: &str) -> anyhow::Result<String> {
     until_some("a page through the forwarded port", Duration::from_secs(10), || async {
         let url = format!("http://127.0.0.1:{port}/");
-        let output = tokio::process::Command::new("curl").args(["-sS", "--max-time", "3", &url]).output().await?;
+        let output =
+            tokio::process::Command::new("curl").args(["-sS", "--max-time", "3", &url]).output().await?;
         anyhow::Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
     })
     .await
@@ -176,7 +200,10 @@ async fn a_small_chart_is_installed_upgraded_and_uninstalled_by_helm() -> anyhow
     let word = "exec deploy/hello -- curl -sS --max-time 3 http://hello";
     ensure!(said(cluster, name, word).await? == "hello", "the page is served by the Service's name");
     helm(cluster, name, "upgrade hello tests/chart --set word=bye,replicas=2 --wait --timeout 60s").await?;
-    ensure!(said(cluster, name, "get deploy hello -o jsonpath={.status.readyReplicas}").await? == "2", "two pods");
+    ensure!(
+        said(cluster, name, "get deploy hello -o jsonpath={.status.readyReplicas}").await? == "2",
+        "two pods"
+    );
     let pages = until_some("the new page", PATIENCE, || async {
         let page = said(cluster, name, word).await?;
         anyhow::Ok((page == "bye").then_some(page))

@@ -1,6 +1,6 @@
 //! What the scenarios share: when they are skipped, and how they look at a cluster as a person does.
 
-#![allow(dead_code, reason = "each scenario uses what it needs")]
+#![allow(dead_code, unreachable_pub, reason = "each scenario uses what it needs")]
 
 use std::time::Duration;
 
@@ -60,7 +60,10 @@ pub async fn roll_out(cluster: &Cluster, namespace: &str, objects: &str) -> anyh
     let applied = cluster.apply(namespace, objects).await?;
     for line in applied.lines() {
         let name = line.split_whitespace().next().unwrap_or_default();
-        if ["deployment.apps/", "statefulset.apps/", "daemonset.apps/"].iter().any(|kind| name.starts_with(kind)) {
+        if ["deployment.apps/", "statefulset.apps/", "daemonset.apps/"]
+            .iter()
+            .any(|kind| name.starts_with(kind))
+        {
             let waited = kubectl(cluster, namespace, &format!("rollout status {name} --timeout=60s")).await?;
             if waited.code != Some(0) {
                 let pods = said(cluster, namespace, "get pods -o wide").await.unwrap_or_default();
@@ -81,7 +84,11 @@ pub async fn run_in(rig: &Rig, place: &str, program: &str, arguments: &[&str]) -
     if output.status.success() {
         return Ok(stdout);
     }
-    bail!("{program} {arguments:?} in {place}: {}{stdout}{}", output.status, String::from_utf8_lossy(&output.stderr))
+    bail!(
+        "{program} {arguments:?} in {place}: {}{stdout}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 /// Fetches a page from a place of the rig.
