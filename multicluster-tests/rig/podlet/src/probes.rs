@@ -2,12 +2,21 @@
 //!
 //! It counts thresholds itself and reports changes; what follows from them is for the pod loop.
 
+mod grpc;
+mod http;
+mod run;
+mod state;
+mod tls;
+
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Container;
 use tokio::sync::mpsc;
 
 use crate::{containers::Running, runc::Runc};
+
+pub use http::get as http_get;
+pub use run::{Probing, start};
 
 /// Who is asked.
 #[derive(Debug, Clone)]
