@@ -78,6 +78,10 @@ pub struct Fabric {
 impl Fabric {
     /// Builds the network of a plan, all of it or nothing. Its names must be free: see [`crate::sweep()`].
     pub fn build(plan: &Plan) -> Result<Fabric, FabricError> {
+        if let Some(taken) = names(plan.id()).into_iter().next() {
+            // Before anything is made, so that the failure's tidying does not take another's rig.
+            return Err(namespace_error(taken, io::ErrorKind::AlreadyExists.into()));
+        }
         let built = build(plan);
         if built.is_err() {
             // The first failure is the one to tell; a sweep before the next start takes what stays.
@@ -151,15 +155,16 @@ fn build(plan: &Plan) -> Result<(), FabricError> {
 
 fn create(place: &Place) -> Result<(), FabricError> {
     let result = Namespace::named(&place.namespace).create(|| settings(place.kind));
-    result.map_err(|cause| FabricError::Namespace {
-        name: place.namespace.clone(),
-        hint: match cause.kind() {
-            io::ErrorKind::PermissionDenied => " (the rig needs root)",
-            io::ErrorKind::AlreadyExists => " (a rig of this id is up; take it down first)",
-            _ => "",
-        },
-        cause,
-    })
+    result.map_err(|cause| namespace_error(place.namespace.clone(), cause))
+}
+
+fn namespace_error(name: String, cause: io::Error) -> FabricError {
+    let hint = match cause.kind() {
+        io::ErrorKind::PermissionDenied => " (the rig needs root)",
+        io::ErrorKind::AlreadyExists => " (a rig of this id is up; take it down first)",
+        _ => "",
+    };
+    FabricError::Namespace { name, cause, hint }
 }
 
 fn change(place: &Place, changes: &[crate::netlink::Change]) -> Result<(), FabricError> {

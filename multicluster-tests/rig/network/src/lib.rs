@@ -7,6 +7,7 @@
 pub mod cni;
 mod fabric;
 mod firewall;
+pub mod forward;
 mod layout;
 mod namespace;
 mod netlink;

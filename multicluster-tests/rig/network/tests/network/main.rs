@@ -2,4 +2,7 @@
 
 mod cni;
 mod fabric;
+mod forward;
 mod place;
+mod sweep;
+mod wan;
