@@ -4,6 +4,7 @@
 mod attacks;
 mod check;
 mod command;
+mod conformance;
 mod crds;
 mod licences;
 mod test;
@@ -22,6 +23,8 @@ struct Arguments {
 enum Task {
     /// Formatting, lints, docs, walls between crates, licences, generated files.
     Check,
+    /// Runs an official conformance suite against a cluster of the rig: `gateway-api --run-test NAME`, `--list`.
+    Conformance(conformance::Options),
     /// Writes charts/crds from the types of controlplane/api.
     Crds(crds::Options),
     /// The tests of every tier that this machine can run; says at the end which it could not, and why.
@@ -33,6 +36,7 @@ enum Task {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
         Task::Check => check::run(),
+        Task::Conformance(options) => conformance::run(&options),
         Task::Crds(options) => crds::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Walls => walls::run(),

@@ -8,7 +8,7 @@ mod balancer;
 mod certs;
 pub mod cli;
 mod cluster;
-mod conformance;
+pub mod conformance;
 mod controlplane;
 mod faults;
 mod forward;

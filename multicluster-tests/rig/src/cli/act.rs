@@ -2,15 +2,16 @@
 
 use std::{
     io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::process::{CommandExt, ExitStatusExt},
-    process::{Command, ExitCode, ExitStatus},
+    os::unix::process::CommandExt,
+    process::{Command, ExitCode},
     thread,
     time::Duration,
 };
 
 use anyhow::{Context, bail};
+use rig_network::wan::Shape;
 
-use super::arguments::{Between, Conformance, Exec, Forward, Kubectl, Logs, Name, Suite, Wan};
+use super::arguments::{Between, Exec, Forward, Kubectl, Logs, Name, Wan};
 use crate::{Rig, state::Home};
 
 /// How often a log that is followed is looked at.
@@ -82,14 +83,34 @@ pub(super) fn logs(id: &str, asked: &Logs) -> anyhow::Result<ExitCode> {
     }
 }
 
-pub(super) async fn wan(_: &str, _: &Wan) -> anyhow::Result<()> {
-    bail!("no WAN yet")
+pub(super) async fn wan(id: &str, asked: &Wan) -> anyhow::Result<()> {
+    let shape = Shape {
+        delay: asked.delay,
+        jitter: asked.jitter,
+        loss: asked.loss,
+        rate: asked.rate,
+        ..Shape::default()
+    };
+    set(id, &asked.between, &shape).await
 }
-pub(super) async fn partition(_: &str, _: &Between) -> anyhow::Result<()> {
-    bail!("no WAN yet")
+
+pub(super) async fn partition(id: &str, asked: &Between) -> anyhow::Result<()> {
+    set(id, asked, &Shape { partition: true, ..Shape::default() }).await
 }
-pub(super) async fn heal(_: &str, _: &Between) -> anyhow::Result<()> {
-    bail!("no WAN yet")
+
+pub(super) async fn heal(id: &str, asked: &Between) -> anyhow::Result<()> {
+    set(id, asked, &Shape::default()).await
+}
+
+async fn set(id: &str, between: &Between, shape: &Shape) -> anyhow::Result<()> {
+    let rig = Rig::attach(id).await?;
+    match between.one_way {
+        true => rig.wan(between.from, between.to, shape)?,
+        false => rig.wan_both(between.from, between.to, shape)?,
+    }
+    let arrow = if between.one_way { "→" } else { "↔" };
+    println!("c{} {arrow} c{}: {shape:?}", between.from, between.to);
+    Ok(())
 }
 
 pub(super) async fn kill(id: &str, asked: &Name) -> anyhow::Result<()> {
@@ -104,30 +125,18 @@ pub(super) async fn restart(id: &str, asked: &Name) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(super) async fn conformance(id: &str, asked: &Conformance) -> anyhow::Result<ExitCode> {
-    let Suite::GatewayApi = asked.suite;
-    let rig = Rig::attach(id).await?;
-    let mut command = rig.conformance(asked.cluster, &asked.gateway_class, asked.run_test.as_deref()).await?;
-    command.args(&asked.flags);
-    Ok(code(command.status().context("cannot start the suite")?))
-}
-
 pub(super) async fn forward(asked: &Forward) -> anyhow::Result<()> {
     crate::forward::serve(asked.port, &asked.namespace, asked.to).await
 }
 
 pub(super) async fn wan_serve(id: &str) -> anyhow::Result<()> {
-    let _ = id;
-    std::future::pending().await
+    let record = Home::of(id).read()?;
+    let plan = rig_network::Plan::new(id, record.clusters, record.nodes, record.reach)?;
+    rig_network::wan::serve(&plan).await.context("the WAN is closed")
 }
 
 /// Becomes the command, so that signals, terminal and exit code are its own.
 fn become_it(command: &mut Command) -> anyhow::Result<ExitCode> {
     let program = command.get_program().to_owned();
     Err(command.exec()).with_context(|| format!("cannot start {}", program.display()))
-}
-
-fn code(status: ExitStatus) -> ExitCode {
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
-    ExitCode::from(u8::try_from(code).unwrap_or(1))
 }

@@ -168,15 +168,27 @@ pub(crate) struct Conformance {
     /// Which suite.
     #[arg(value_enum)]
     pub(crate) suite: Suite,
+    /// Only say which tests the suite has; no rig is needed.
+    #[arg(long)]
+    pub(crate) list: bool,
     /// The cluster.
     #[arg(long, value_parser = cluster, default_value = "c1")]
     pub(crate) cluster: u8,
     /// Only this test.
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     pub(crate) run_test: Option<String>,
     /// The GatewayClass that is tested.
     #[arg(long, default_value = "strait")]
     pub(crate) gateway_class: String,
+    /// Test the core features of this profile, whatever the GatewayClass says, as GATEWAY-HTTP or MESH-HTTP.
+    #[arg(long = "profile", value_name = "PROFILE")]
+    pub(crate) profiles: Vec<String>,
+    /// Test every feature, whatever the GatewayClass says.
+    #[arg(long)]
+    pub(crate) all_features: bool,
+    /// How to write what came out.
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
     /// More flags of the suite itself.
     #[arg(last = true)]
     pub(crate) flags: Vec<String>,
