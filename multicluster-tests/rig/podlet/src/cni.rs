@@ -23,7 +23,9 @@ const INTERFACE: &str = "eth0";
 #[derive(Debug, thiserror::Error)]
 pub enum CniError {
     /// No plugin has installed a configuration yet.
-    #[error("network is not ready: no CNI configuration (*.conflist or *.conf) in {0}; has the CNI plugin started?")]
+    #[error(
+        "network is not ready: no CNI configuration (*.conflist or *.conf) in {0}; has the CNI plugin started?"
+    )]
     NoConfiguration(PathBuf),
     /// The first one is not understood.
     #[error("CNI configuration {path} is broken: {why}")]
@@ -84,7 +86,8 @@ impl Chain {
     /// When there is none, or it is broken.
     pub fn network(&self) -> Result<Value, CniError> {
         let entries = std::fs::read_dir(&self.config).into_iter().flatten().flatten();
-        let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_config(path)).collect();
+        let mut files: Vec<PathBuf> =
+            entries.map(|entry| entry.path()).filter(|path| is_config(path)).collect();
         files.sort();
         let Some(path) = files.into_iter().next() else {
             return Err(CniError::NoConfiguration(self.config.clone()));
@@ -162,7 +165,8 @@ impl Chain {
         let answer: Option<Value> = serde_json::from_slice(&output.stdout).ok();
         if !output.status.success() {
             let said = answer.as_ref().and_then(|answer| answer["msg"].as_str()).map(|message| {
-                let details = answer.as_ref().and_then(|answer| answer["details"].as_str()).unwrap_or_default();
+                let details =
+                    answer.as_ref().and_then(|answer| answer["details"].as_str()).unwrap_or_default();
                 format!("{message} {details}").trim().to_owned()
             });
             let stderr = || String::from_utf8_lossy(&output.stderr).trim().to_owned();
@@ -183,9 +187,9 @@ fn as_list(value: Value) -> Option<Value> {
     if value["plugins"].as_array().is_some_and(|plugins| !plugins.is_empty()) {
         return Some(value);
     }
-    value["type"].is_string().then(|| {
-        json!({"cniVersion": value["cniVersion"], "name": value["name"], "plugins": [value]})
-    })
+    value["type"]
+        .is_string()
+        .then(|| json!({"cniVersion": value["cniVersion"], "name": value["name"], "plugins": [value]}))
 }
 
 fn plugins(network: &Value) -> &[Value] {
@@ -247,8 +251,16 @@ mod tests {
         assert!(matches!(chain.network(), Err(CniError::NoConfiguration(_))));
         let calls = folder.path().join("calls");
         let note = format!("echo $0 $CNI_COMMAND $CNI_ARGS >> {}; cat > $0.$CNI_COMMAND", calls.display());
-        plugin(folder.path(), "one", &format!(r#"{note}; echo '{{"cniVersion":"1.0.0","ips":[{{"address":"10.11.1.7/32"}}]}}'"#));
-        plugin(folder.path(), "two", &format!(r#"{note}; echo '{{"cniVersion":"1.0.0","ips":[{{"address":"10.11.1.8/32"}}]}}'"#));
+        plugin(
+            folder.path(),
+            "one",
+            &format!(r#"{note}; echo '{{"cniVersion":"1.0.0","ips":[{{"address":"10.11.1.7/32"}}]}}'"#),
+        );
+        plugin(
+            folder.path(),
+            "two",
+            &format!(r#"{note}; echo '{{"cniVersion":"1.0.0","ips":[{{"address":"10.11.1.8/32"}}]}}'"#),
+        );
         std::fs::write(
             folder.path().join("10-a.conflist"),
             r#"{"cniVersion":"1.0.0","name":"net","plugins":[{"type":"one"},{"type":"two","more":1}]}"#,
@@ -257,7 +269,8 @@ mod tests {
         let network = chain.network().unwrap();
         let (ips, result) = chain.add(&network, &pod()).await.unwrap();
         assert_eq!(ips, ["10.11.1.8".parse::<IpAddr>().unwrap()]);
-        let seen: Value = serde_json::from_slice(&std::fs::read(folder.path().join("two.ADD")).unwrap()).unwrap();
+        let seen: Value =
+            serde_json::from_slice(&std::fs::read(folder.path().join("two.ADD")).unwrap()).unwrap();
         assert_eq!(seen["prevResult"]["ips"][0]["address"], "10.11.1.7/32");
         assert_eq!((seen["name"].as_str(), seen["more"].as_i64()), (Some("net"), Some(1)));
         chain.delete(&network, &pod(), &result).await.unwrap();
@@ -272,7 +285,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let chain = Chain { config: folder.path().to_owned(), bin: folder.path().to_owned() };
         plugin(folder.path(), "bad", r#"echo '{"code":11,"msg":"no addresses left"}'; exit 1"#);
-        std::fs::write(folder.path().join("a.conf"), r#"{"cniVersion":"1.0.0","name":"n","type":"bad"}"#).unwrap();
+        std::fs::write(folder.path().join("a.conf"), r#"{"cniVersion":"1.0.0","name":"n","type":"bad"}"#)
+            .unwrap();
         let network = chain.network().unwrap();
         let error = chain.add(&network, &pod()).await.unwrap_err().to_string();
         assert_eq!(error, "CNI plugin bad failed (ADD): no addresses left");

@@ -89,10 +89,9 @@ impl Config {
     /// # Errors
     /// When it cannot be read or understood.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read(path)
-            .map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?;
-        serde_json::from_slice(&text)
-            .map_err(|cause| ConfigError::Malformed { path: path.to_owned(), cause })
+        let text =
+            std::fs::read(path).map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?;
+        serde_json::from_slice(&text).map_err(|cause| ConfigError::Malformed { path: path.to_owned(), cause })
     }
 
     /// Where the kubelet's API listens: on every address of the node's namespace.

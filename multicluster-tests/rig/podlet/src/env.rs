@@ -71,9 +71,9 @@ pub fn resolve(
         };
         let object = ObjectRef::new(kind, namespace, name);
         match known.get(&object) {
-            Some(data) => variables.extend(
-                data.iter().map(|(key, value)| (format!("{prefix}{key}"), lossy(value))),
-            ),
+            Some(data) => {
+                variables.extend(data.iter().map(|(key, value)| (format!("{prefix}{key}"), lossy(value))))
+            }
             None if optional == Some(true) => {}
             None => return Err(EnvError::NoObject(object)),
         }

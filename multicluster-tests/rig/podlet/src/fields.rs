@@ -58,9 +58,7 @@ pub fn field(pod: &Pod, facts: &Facts, path: &str) -> Result<String, FieldError>
         "spec.serviceAccountName" => text(spec.and_then(|spec| spec.service_account_name.as_ref())),
         "status.hostIP" | "status.hostIPs" => Ok(facts.host_ip.to_string()),
         "status.podIP" => Ok(facts.pod_ips.first().map(IpAddr::to_string).unwrap_or_default()),
-        "status.podIPs" => {
-            Ok(facts.pod_ips.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(","))
-        }
+        "status.podIPs" => Ok(facts.pod_ips.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(",")),
         _ => Err(FieldError::Unknown(path.to_owned())),
     }
 }
@@ -87,17 +85,16 @@ pub fn resource(
     let container = match (&selector.container_name, own) {
         (Some(name), _) => {
             let spec = pod.spec.iter();
-            let mut all = spec.flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+            let mut all =
+                spec.flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
             all.find(|container| container.name == *name)
                 .ok_or_else(|| FieldError::NoContainer(name.clone()))?
         }
         (None, Some(own)) => own,
         (None, None) => return Err(FieldError::NoContainer(String::new())),
     };
-    let (list, name) = selector
-        .resource
-        .split_once('.')
-        .ok_or_else(|| FieldError::Unknown(selector.resource.clone()))?;
+    let (list, name) =
+        selector.resource.split_once('.').ok_or_else(|| FieldError::Unknown(selector.resource.clone()))?;
     let resources = container.resources.as_ref();
     let stated = match list {
         "limits" => resources.and_then(|all| all.limits.as_ref()),
@@ -112,9 +109,7 @@ pub fn resource(
             _ => "0".to_owned(),
         },
     };
-    let nanos = |text: &str| {
-        quantity::nanos(text).ok_or_else(|| FieldError::NoQuantity(text.to_owned()))
-    };
+    let nanos = |text: &str| quantity::nanos(text).ok_or_else(|| FieldError::NoQuantity(text.to_owned()));
     let divisor = selector.divisor.as_ref().map_or("1", |divisor| divisor.0.as_str());
     Ok(quantity::divided(nanos(&value)?, nanos(divisor)?).to_string())
 }

@@ -79,16 +79,14 @@ pub fn find(images: &Path, reference: &str) -> Result<Image, ImageError> {
     }
     let broken = |cause| ImageError::Broken { folder: folder.clone(), cause };
     let text = std::fs::read(folder.join("image.json")).map_err(broken)?;
-    let mut image: Image =
-        serde_json::from_slice(&text).map_err(|cause| broken(io::Error::other(cause)))?;
+    let mut image: Image = serde_json::from_slice(&text).map_err(|cause| broken(io::Error::other(cause)))?;
     image.folder = folder;
     Ok(image)
 }
 
 fn known(images: &Path) -> String {
     let entries = std::fs::read_dir(images).into_iter().flatten().flatten();
-    let mut names: Vec<String> =
-        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

@@ -9,21 +9,26 @@
 //! there is; [`runc`] and [`shim`] run one container; [`log`], [`probes`] and [`server`] are what
 //! others see of it; `pods` decides and holds all together.
 
+pub mod backoff;
 pub mod bundle;
 pub mod cni;
 pub mod config;
 pub mod containers;
 pub mod env;
+pub mod events;
 pub mod expand;
 pub mod fields;
 pub mod images;
 pub mod log;
 pub mod netns;
+pub mod node;
 pub mod objects;
 pub mod paths;
+pub mod pods;
 pub mod probes;
 pub mod quantity;
 pub mod registry;
+pub mod run;
 pub mod runc;
 pub mod server;
 pub mod services;
@@ -31,3 +36,4 @@ pub mod shim;
 pub mod volumes;
 
 pub use config::Config;
+pub use run::run;

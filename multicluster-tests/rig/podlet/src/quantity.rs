@@ -35,13 +35,18 @@ pub fn nanos(text: &str) -> Option<i128> {
 
 fn scaled(number: &str, power: i32) -> Option<i128> {
     let factor = 10i128.checked_pow(power.unsigned_abs())?;
-    if power < 0 { decimal(number, ONE).map(|nanos| nanos / factor) } else { decimal(number, ONE.checked_mul(factor)?) }
+    if power < 0 {
+        decimal(number, ONE).map(|nanos| nanos / factor)
+    } else {
+        decimal(number, ONE.checked_mul(factor)?)
+    }
 }
 
 fn decimal(number: &str, scale: i128) -> Option<i128> {
     let (whole, part) = number.split_once('.').unwrap_or((number, ""));
     let negative = whole.starts_with('-');
-    let whole: i128 = if matches!(whole, "" | "+" | "-") && !part.is_empty() { 0 } else { whole.parse().ok()? };
+    let whole: i128 =
+        if matches!(whole, "" | "+" | "-") && !part.is_empty() { 0 } else { whole.parse().ok()? };
     let mut nanos = whole.checked_mul(scale)?;
     if !part.is_empty() {
         let digits: i128 = part.get(..part.len().min(18))?.parse().ok()?;

@@ -11,6 +11,7 @@ pub mod plan;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+pub use files::Keeper;
 pub use plan::{Piece, Source, Volume, plan};
 
 /// Where each volume of a pod lies, by name.

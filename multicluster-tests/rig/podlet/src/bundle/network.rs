@@ -59,7 +59,12 @@ pub fn hosts(pod: &Pod, ips: &[IpAddr], names: &Names<'_>) -> String {
         };
     }
     for alias in pod.spec.iter().flat_map(|spec| spec.host_aliases.iter().flatten()) {
-        let _ = writeln!(text, "{}\t{}", alias.ip, alias.hostnames.iter().flatten().cloned().collect::<Vec<_>>().join("\t"));
+        let _ = writeln!(
+            text,
+            "{}\t{}",
+            alias.ip,
+            alias.hostnames.iter().flatten().cloned().collect::<Vec<_>>().join("\t")
+        );
     }
     text
 }
@@ -125,7 +130,8 @@ mod tests {
     fn pod(spec: Value) -> Pod {
         let mut spec = spec;
         spec["containers"] = json!([]);
-        serde_json::from_value(json!({"metadata": {"name": "web-0", "namespace": "shop"}, "spec": spec})).unwrap()
+        serde_json::from_value(json!({"metadata": {"name": "web-0", "namespace": "shop"}, "spec": spec}))
+            .unwrap()
     }
 
     fn names() -> Names<'static> {
@@ -164,7 +170,11 @@ mod tests {
     #[test]
     fn hosts_name_the_pod_and_its_aliases() {
         let ip = ["10.11.1.7".parse().unwrap()];
-        let text = hosts(&pod(json!({"hostAliases": [{"ip": "10.0.0.9", "hostnames": ["db", "db.lan"]}]})), &ip, &names());
+        let text = hosts(
+            &pod(json!({"hostAliases": [{"ip": "10.0.0.9", "hostnames": ["db", "db.lan"]}]})),
+            &ip,
+            &names(),
+        );
         assert!(text.ends_with("10.11.1.7\tweb-0\n10.0.0.9\tdb\tdb.lan\n"), "{text}");
         let text = hosts(&pod(json!({"subdomain": "web"})), &ip, &names());
         assert!(text.ends_with("10.11.1.7\tweb-0.web.shop.svc.cluster.local\tweb-0\n"), "{text}");

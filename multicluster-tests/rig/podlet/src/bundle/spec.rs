@@ -179,7 +179,9 @@ fn linux(request: &Request<'_>, pod: &PodSpec, privileged: bool) -> Value {
     match request.pid {
         PidNamespace::Own => namespaces.push(json!({"type": "pid"})),
         PidNamespace::Host => {}
-        PidNamespace::Of(pid) => namespaces.push(json!({"type": "pid", "path": format!("/proc/{pid}/ns/pid")})),
+        PidNamespace::Of(pid) => {
+            namespaces.push(json!({"type": "pid", "path": format!("/proc/{pid}/ns/pid")}))
+        }
     }
     let mut linux = json!({
         "namespaces": namespaces,
@@ -205,7 +207,10 @@ mod tests {
     use super::*;
 
     fn image() -> Image {
-        serde_json::from_value(json!({"entrypoint": ["/run"], "cmd": ["a", "b"], "user": "7:8", "binds": ["/usr"]})).unwrap()
+        serde_json::from_value(
+            json!({"entrypoint": ["/run"], "cmd": ["a", "b"], "user": "7:8", "binds": ["/usr"]}),
+        )
+        .unwrap()
     }
 
     fn made(container: Value, pod_spec: Value) -> Result<Value, BundleError> {
@@ -216,7 +221,8 @@ mod tests {
         pod_spec["containers"] = json!([container]);
         let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": pod_spec})).unwrap();
         let env = BTreeMap::from([("WHO".to_owned(), "me".to_owned())]);
-        let mount = Mount { source: "/s".into(), destination: "/d".into(), readonly: true, propagation: "rslave" };
+        let mount =
+            Mount { source: "/s".into(), destination: "/d".into(), readonly: true, propagation: "rslave" };
         spec(&Request {
             pod: &pod,
             container: &pod.spec.as_ref().unwrap().containers[0],
@@ -238,13 +244,18 @@ mod tests {
             (json!({"command": ["/other", "$(WHAT)"]}), json!(["/other", "$(WHAT)"])),
             (json!({"command": ["/other"], "args": ["x"]}), json!(["/other", "x"])),
         ] {
-            assert_eq!(made(container.clone(), json!({})).unwrap()["process"]["args"], expected, "{container}");
+            assert_eq!(
+                made(container.clone(), json!({})).unwrap()["process"]["args"],
+                expected,
+                "{container}"
+            );
         }
     }
 
     #[test]
     fn the_user_is_the_containers_or_the_pods_or_the_images() {
-        let user = |container: Value, pod: Value| made(container, pod).map(|spec| spec["process"]["user"].clone());
+        let user =
+            |container: Value, pod: Value| made(container, pod).map(|spec| spec["process"]["user"].clone());
         assert_eq!(user(json!({}), json!({})).unwrap(), json!({"uid": 7, "gid": 8, "additionalGids": []}));
         let pod = json!({"securityContext": {"runAsUser": 5, "fsGroup": 9}});
         assert_eq!(user(json!({}), pod.clone()).unwrap(), json!({"uid": 5, "gid": 8, "additionalGids": [9]}));

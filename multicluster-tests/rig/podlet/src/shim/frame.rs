@@ -43,9 +43,7 @@ pub async fn send(to: &mut (impl AsyncWrite + Unpin), frame: &Frame) -> io::Resu
         Frame::Stdin(bytes) => (STDIN, bytes.clone()),
         Frame::Stdout(bytes) => (STDOUT, bytes.clone()),
         Frame::Stderr(bytes) => (STDERR, bytes.clone()),
-        Frame::Resize { width, height } => {
-            (RESIZE, [width.to_be_bytes(), height.to_be_bytes()].concat())
-        }
+        Frame::Resize { width, height } => (RESIZE, [width.to_be_bytes(), height.to_be_bytes()].concat()),
     };
     if body.len() > FRAME_MAX {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the frame is too long"));

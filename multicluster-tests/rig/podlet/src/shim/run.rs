@@ -4,8 +4,8 @@ use std::{
     fs, io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    sync::Arc,
     process::{Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
@@ -151,11 +151,8 @@ fn start(folder: &Path, orders: &Orders) -> anyhow::Result<(Pid, Ends)> {
     command.arg("--root").arg(&orders.runc_root);
     command.arg("--log").arg(folder.join("runc.log")).args(["--log-format", "json", "run", "--detach"]);
     command.arg("--bundle").arg(folder).arg("--pid-file").arg(folder.join(PID));
-    let ends = if orders.tty {
-        terminal(folder, &orders.id, command)?
-    } else {
-        pipes(folder, orders, command)?
-    };
+    let ends =
+        if orders.tty { terminal(folder, &orders.id, command)? } else { pipes(folder, orders, command)? };
     let pid: i32 = fs::read_to_string(folder.join(PID))?.trim().parse()?;
     Ok((Pid::from_raw(pid), ends))
 }
@@ -177,8 +174,10 @@ fn pipes(folder: &Path, orders: &Orders, mut command: Command) -> anyhow::Result
     if !status?.success() {
         anyhow::bail!(reason(folder));
     }
-    let receiver = |end: OwnedFd| io::Result::Ok(Output::Pipe(pipe::Receiver::from_owned_fd(nonblocking(end)?)?));
-    let outputs = vec![(Stream::Stdout, receiver(stdout.into())?), (Stream::Stderr, receiver(stderr.into())?)];
+    let receiver =
+        |end: OwnedFd| io::Result::Ok(Output::Pipe(pipe::Receiver::from_owned_fd(nonblocking(end)?)?));
+    let outputs =
+        vec![(Stream::Stdout, receiver(stdout.into())?), (Stream::Stderr, receiver(stderr.into())?)];
     Ok(Ends { outputs, input })
 }
 

@@ -31,7 +31,10 @@ pub fn write(folder: &Path, files: &BTreeMap<String, File>, group: Option<u32>) 
     for path in files.keys() {
         let mut parts = Path::new(path).components();
         if path.is_empty() || !parts.all(|part| matches!(part, Component::Normal(_))) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{path:?} leads out of the volume")));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{path:?} leads out of the volume"),
+            ));
         }
     }
     fs::create_dir_all(folder)?;

@@ -109,9 +109,9 @@ impl Keeper {
                     return if *optional { Ok(()) } else { Err(VolumeError::NoObject { volume, object }) };
                 };
                 if items.is_empty() {
-                    let all = data.iter().map(|(key, content)| {
-                        (key.clone(), File { content: content.clone(), mode: *mode })
-                    });
+                    let all = data
+                        .iter()
+                        .map(|(key, content)| (key.clone(), File { content: content.clone(), mode: *mode }));
                     files.extend(all);
                 }
                 for item in items {

@@ -77,7 +77,10 @@ fn refused(path: &str, why: &str) -> io::Error {
 /// When it leads out of the volume.
 pub fn sub_path(volume: &Path, sub: &str) -> io::Result<PathBuf> {
     if sub.starts_with('/') || sub.split('/').any(|part| part == "..") {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("subPath {sub:?} leads out of the volume")));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("subPath {sub:?} leads out of the volume"),
+        ));
     }
     let place = volume.join(sub);
     if !place.exists() {

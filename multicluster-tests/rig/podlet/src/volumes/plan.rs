@@ -109,7 +109,8 @@ pub fn plan(pod: &Pod) -> Vec<Volume> {
 fn source(namespace: &str, volume: &v1::Volume) -> Source {
     if let Some(empty) = &volume.empty_dir {
         let limit = empty.size_limit.as_ref().and_then(|limit| crate::quantity::nanos(&limit.0));
-        let bytes = limit.and_then(|nanos| u64::try_from(nanos / 1_000_000_000).ok()).filter(|&bytes| bytes > 0);
+        let bytes =
+            limit.and_then(|nanos| u64::try_from(nanos / 1_000_000_000).ok()).filter(|&bytes| bytes > 0);
         let memory = (empty.medium.as_deref() == Some("Memory")).then_some(bytes);
         return Source::Empty { memory };
     }
@@ -123,7 +124,12 @@ fn source(namespace: &str, volume: &v1::Volume) -> Source {
     if let Some(secret) = &volume.secret {
         let name = secret.secret_name.as_deref().unwrap_or_default();
         let object = ObjectRef::new(Kind::Secret, namespace, name);
-        return Source::Files(vec![keys(object, secret.items.as_deref(), secret.optional, secret.default_mode)]);
+        return Source::Files(vec![keys(
+            object,
+            secret.items.as_deref(),
+            secret.optional,
+            secret.default_mode,
+        )]);
     }
     if let Some(downward) = &volume.downward_api {
         let files = downward.items.iter().flatten();
@@ -166,7 +172,12 @@ fn pieces(namespace: &str, source: &v1::VolumeProjection, default: Option<i32>) 
     all
 }
 
-fn keys(object: ObjectRef, items: Option<&[KeyToPath]>, optional: Option<bool>, default: Option<i32>) -> Piece {
+fn keys(
+    object: ObjectRef,
+    items: Option<&[KeyToPath]>,
+    optional: Option<bool>,
+    default: Option<i32>,
+) -> Piece {
     let items = items.unwrap_or_default().iter().map(|item| Item {
         key: item.key.clone(),
         path: item.path.clone(),
@@ -247,9 +258,6 @@ mod tests {
             ]),
         );
         let claim = json!({"persistentVolumeClaim": {"claimName": "x"}});
-        check(
-            claim,
-            Source::Refused("this node has no persistent volumes; use emptyDir or hostPath".into()),
-        );
+        check(claim, Source::Refused("this node has no persistent volumes; use emptyDir or hostPath".into()));
     }
 }
