@@ -65,6 +65,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "translate",
         ],
     ),
+    ("rig-network", &[]),
     ("xtask", &["api"]),
 ];
 

@@ -7,8 +7,9 @@ use std::path::Path;
 use crate::firewall::{self, FirewallError};
 use crate::layout::{self, Kind, Place, WAN_LINK};
 use crate::namespace::{LinkState, NAMED, Namespace};
-use crate::netlink::NetlinkError;
+use crate::netlink::{Change, NetlinkError};
 use crate::plan::{self, NodePlan, Plan, Reach};
+use crate::running;
 use crate::wan::tun;
 
 /// Settings of every namespace that passes packets on. Settings for all links come before any link is made.
@@ -144,6 +145,9 @@ fn build(plan: &Plan) -> Result<(), FabricError> {
     for place in &places {
         change(place, &place.changes)?;
     }
+    for place in &places {
+        carries(place)?;
+    }
     if plan.reach() == Reach::Separate {
         for cluster in plan.clusters() {
             firewall::set(&cluster)
@@ -167,9 +171,20 @@ fn namespace_error(name: String, cause: io::Error) -> FabricError {
     FabricError::Namespace { name, cause, hint }
 }
 
-fn change(place: &Place, changes: &[crate::netlink::Change]) -> Result<(), FabricError> {
+fn change(place: &Place, changes: &[Change]) -> Result<(), FabricError> {
     let result = Namespace::named(&place.namespace).change(changes);
     result.map_err(|cause| FabricError::Change { namespace: place.namespace.clone(), cause })
+}
+
+/// Waits for the links of a namespace; the WAN's device waits for its emulator instead.
+fn carries(place: &Place) -> Result<(), FabricError> {
+    let on = place.changes.iter().filter_map(|change| match change {
+        Change::Switch { link, on: true } if link != WAN_LINK => Some(link.as_str()),
+        _ => None,
+    });
+    let links: Vec<&str> = on.collect();
+    let waited = Namespace::named(&place.namespace).enter(|| running::wait(&links)).and_then(|waited| waited);
+    waited.map_err(|cause| namespace_error(place.namespace.clone(), cause))
 }
 
 fn settings(kind: Kind) -> io::Result<()> {

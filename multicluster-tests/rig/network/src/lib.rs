@@ -13,6 +13,7 @@ mod namespace;
 mod netlink;
 pub mod plan;
 pub mod process;
+mod running;
 mod sweep;
 pub mod wan;
 

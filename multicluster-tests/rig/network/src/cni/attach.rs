@@ -11,6 +11,7 @@ use nix::net::if_::if_nametoindex;
 use super::answer::CniError;
 use crate::namespace::Namespace;
 use crate::netlink::{Change, Mac, Route, Socket, Way};
+use crate::running;
 
 /// The router of every pod. No link has the address.
 pub(super) const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
@@ -72,7 +73,14 @@ impl Attachment {
         Namespace::at(&self.namespace)
             .change(&in_pod)
             .map_err(|cause| CniError::failed("in the pod", cause))?;
+        self.wait_until_running().map_err(|cause| CniError::failed("the pod's link", cause))?;
         Ok(macs)
+    }
+
+    /// Waits until both ends carry packets: the pod's first one must not be lost.
+    fn wait_until_running(&self) -> io::Result<()> {
+        running::wait(&[&self.link()])?;
+        Namespace::at(&self.namespace).enter(|| running::wait(&[&self.interface]))?
     }
 
     /// Whether the node has a link to the pod.

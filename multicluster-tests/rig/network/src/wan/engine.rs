@@ -23,6 +23,7 @@ use super::tun;
 use crate::layout::WAN_LINK;
 use crate::namespace::Namespace;
 use crate::plan::Plan;
+use crate::running;
 
 /// The largest IPv4 packet.
 const PACKET_LEN_MAX: usize = 65_535;
@@ -100,8 +101,12 @@ pub async fn serve(plan: &Plan) -> Result<(), WanError> {
 /// As [`serve`], with chance seeded by the caller: the same packets in the same order fare alike.
 pub async fn serve_seeded(plan: &Plan, seed: u64) -> Result<(), WanError> {
     let namespace = plan.wan_namespace();
-    let device = Namespace::named(&namespace).enter(|| tun::open(WAN_LINK)).and_then(|opened| opened);
-    let device = device.map_err(|cause| WanError::Device { namespace, cause })?;
+    let opened = Namespace::named(&namespace).enter(|| {
+        let device = tun::open(WAN_LINK)?;
+        running::wait(&[WAN_LINK])?;
+        Ok(device)
+    });
+    let device = opened.and_then(|opened| opened).map_err(|cause| WanError::Device { namespace, cause })?;
     let socket = plan.wan_socket();
     let listener = listen(&socket).map_err(|cause| WanError::Listen { socket, cause })?;
     let (orders, mut ended) = start(device, Switch::new(plan, seed)).map_err(WanError::Carry)?;
@@ -202,9 +207,14 @@ fn carry_out(switch: &mut Switch, ask: Ask) -> Answer {
 
 fn deliver(device: &mut File, packet: &[u8]) -> io::Result<()> {
     match device.write(packet) {
-        // The kernel takes whole packets or, short of memory, none: then it is lost, as anywhere.
+        // The kernel takes whole packets. Short of memory, or with the link off, it takes none: lost, as anywhere.
         Ok(_) => Ok(()),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::EINVAL)) => {
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::EAGAIN | libc::ENOBUFS | libc::EINVAL | libc::EIO)
+            ) =>
+        {
             Ok(())
         }
         Err(error) => Err(error),

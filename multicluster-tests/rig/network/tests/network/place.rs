@@ -45,6 +45,8 @@ impl Drop for Place {
     fn drop(&mut self) {
         rig_network::sweep(self.plan.id()).unwrap();
         assert_eq!(rig_network::leftovers(self.plan.id()), Vec::<String>::new());
+        // Addresses and sockets are in the rig's folder, which is the test's to remove.
+        let _ = std::fs::remove_dir_all(self.plan.folder());
     }
 }
 
@@ -53,7 +55,7 @@ pub(crate) fn reached(from: &Namespace, to: &Namespace, at: Ipv4Addr, timeout: D
     let listener = to.tcp_listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))).unwrap();
     let port = listener.local_addr().unwrap().port();
     let _connection = from.tcp_connect(SocketAddr::from((at, port)), timeout).ok()?;
-    listener.set_nonblocking(true).unwrap();
+    // The connection stands for the caller; its last packet is still on its way to the listener.
     Some(listener.accept().ok()?.1.ip())
 }
 

@@ -29,7 +29,6 @@ fn processes_in_the_rig_its_mounts_and_namespaces_go_and_others_stay() {
     assert!(recorded.is_alive());
     recorded.kill(Duration::from_secs(5)).unwrap();
     outside.wait().unwrap();
-    fs::remove_dir_all(place.plan.folder()).unwrap();
 }
 
 fn bind(from: &str, to: &std::path::Path) {
@@ -52,7 +51,6 @@ fn a_pod_without_a_named_namespace_is_found_by_its_mount() {
     sweep(place.plan.id()).unwrap();
     assert!(!Namespace::at(&file).exists());
     pod.wait().unwrap();
-    fs::remove_dir_all(place.plan.folder()).unwrap();
 }
 
 #[test]

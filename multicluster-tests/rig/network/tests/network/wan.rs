@@ -55,13 +55,6 @@ impl Wan {
     }
 }
 
-impl Drop for Wan {
-    fn drop(&mut self) {
-        // The socket's folder is the test's own.
-        let _ = std::fs::remove_dir_all(self.place.plan.folder());
-    }
-}
-
 fn milliseconds(count: u64) -> Duration {
     Duration::from_millis(count)
 }

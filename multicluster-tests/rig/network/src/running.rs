@@ -1,0 +1,38 @@
+//! Waits until links carry packets.
+//!
+//! A link that is switched on, and whose other end is, still drops packets until the kernel has noticed both, a
+//! little later and on a thread of its own. Whoever sends a single packet meanwhile has lost it.
+
+use std::io;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
+
+use crate::netlink::{Change, Socket};
+
+/// How long the kernel may take to notice.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// How often it is asked.
+const PERIOD: Duration = Duration::from_micros(500);
+
+/// Waits until all these links of this thread's namespace carry packets.
+pub(crate) fn wait(links: &[&str]) -> io::Result<()> {
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        let running: Vec<String> = getifaddrs()?
+            .filter(|link| link.flags.contains(InterfaceFlags::IFF_RUNNING))
+            .map(|link| link.interface_name)
+            .collect();
+        let Some(missing) = links.iter().find(|link| !running.iter().any(|one| one == *link)) else { break };
+        if Instant::now() > deadline {
+            let words = format!("the link {missing} is on and still carries nothing");
+            return Err(io::Error::new(io::ErrorKind::TimedOut, words));
+        }
+        sleep(PERIOD);
+    }
+    // The kernel says so in the middle of what it does under its lock; a change, here of nothing, waits for it.
+    let Some(link) = links.first() else { return Ok(()) };
+    Socket::open()?.apply(&Change::Switch { link: (*link).to_owned(), on: true }).map_err(io::Error::other)
+}
