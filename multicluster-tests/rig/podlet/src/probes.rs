@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::{containers::Running, runc::Runc};
 
 pub use http::get as http_get;
-pub use run::{Probing, start};
+pub use run::{Probing, watch};
 
 /// Who is asked.
 #[derive(Debug, Clone)]

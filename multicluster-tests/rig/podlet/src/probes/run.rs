@@ -22,7 +22,7 @@ pub struct Probing {
 ///
 /// *Flow*: the startup probe goes first; readiness and liveness begin when it has passed, or at once
 /// if there is none. Each reports on its own. A report that nobody takes any more ends its probe.
-pub fn start(target: Target, reports: Reports) -> Probing {
+pub fn watch(target: Target, reports: Reports) -> Probing {
     let began = Instant::now();
     let target = Arc::new(target);
     let started = Arc::new(SetOnce::new());
