@@ -2,12 +2,37 @@
 
 use std::process::Command;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use nix::sys::signal::Signal;
+use rig_network::wan::{Control, Shape};
 
 use crate::{Rig, process::enter_on_start};
 
 impl Rig {
+    /// Sets how packets fare from one cluster to another, in this direction alone.
+    ///
+    /// # Errors
+    /// When the emulator does not answer, or there is no such cluster.
+    pub fn wan(&self, from: u8, to: u8, shape: &Shape) -> anyhow::Result<()> {
+        for cluster in [from, to] {
+            if self.plan().cluster(cluster).is_none() {
+                bail!("the rig has no cluster c{cluster}; it has c1 to c{}", self.plan().cluster_count());
+            }
+        }
+        Control::at(&self.plan().wan_socket())
+            .set(from, to, shape)
+            .context("the WAN's emulator does not obey")
+    }
+
+    /// Sets the same shape in both directions.
+    ///
+    /// # Errors
+    /// As [`Self::wan`].
+    pub fn wan_both(&self, one: u8, other: u8, shape: &Shape) -> anyhow::Result<()> {
+        self.wan(one, other, shape)?;
+        self.wan(other, one, shape)
+    }
+
     /// Ends programs at once: one by its name, as `c1-apiserver`, or all of a node, as `c1-n1`, with its pods.
     ///
     /// # Errors

@@ -28,6 +28,12 @@ pub(crate) fn prepare(
 ) -> anyhow::Result<()> {
     let name = node.name();
     lay_out(&node.root())?;
+    let conflist = serde_json::to_vec_pretty(&rig_network::cni::conflist(node))?;
+    write_whole(&node.root().join("etc/cni/net.d/10-rig.conflist"), &conflist)?;
+    let plugin = node.root().join("opt/cni/bin").join(rig_network::cni::PLUGIN);
+    let built = own(rig_network::cni::PLUGIN)?;
+    fs::copy(&built, &plugin)
+        .with_context(|| format!("cannot copy {} to {}", built.display(), plugin.display()))?;
     let folder = node.folder();
     authority.server(&name, &[&name], &[node.address()])?.write(&folder, "serving")?;
     let user = authority.client(&format!("system:node:{name}"), &["system:nodes"])?;

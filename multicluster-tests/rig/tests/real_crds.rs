@@ -142,7 +142,7 @@ async fn judged(
             namespaces.create(&PostParams::default(), &Namespace { metadata, ..Namespace::default() }).await;
         path = format!("{path}/namespaces/{namespace}");
     }
-    let uri = format!("{path}/{}?dryRun=All&fieldValidation=Strict", crd.spec.names.plural);
+    let uri = format!("{path}/{}?dryRun=All&fieldValidation=Ignore", crd.spec.names.plural);
     let request =
         Request::post(uri).header("content-type", "application/json").body(serde_json::to_vec(object)?)?;
     match client.request::<Value>(request).await {
