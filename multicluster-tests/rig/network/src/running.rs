@@ -19,20 +19,24 @@ const PERIOD: Duration = Duration::from_micros(500);
 
 /// Waits until all these links of this thread's namespace carry packets.
 pub(crate) fn wait(links: &[&str]) -> io::Result<()> {
+    // In the order given: a bridge runs when a port of it does.
+    let mut socket = Socket::open()?;
+    for link in links {
+        socket.apply(&Change::Settle { link: (*link).to_owned() }).map_err(io::Error::other)?;
+    }
     let deadline = Instant::now() + TIMEOUT;
     loop {
         let running: Vec<String> = getifaddrs()?
             .filter(|link| link.flags.contains(InterfaceFlags::IFF_RUNNING))
             .map(|link| link.interface_name)
             .collect();
-        let Some(missing) = links.iter().find(|link| !running.iter().any(|one| one == *link)) else { break };
+        let Some(missing) = links.iter().find(|link| !running.iter().any(|one| one == *link)) else {
+            return Ok(());
+        };
         if Instant::now() > deadline {
             let words = format!("the link {missing} is on and still carries nothing");
             return Err(io::Error::new(io::ErrorKind::TimedOut, words));
         }
         sleep(PERIOD);
     }
-    // The kernel says so in the middle of what it does under its lock; a change, here of nothing, waits for it.
-    let Some(link) = links.first() else { return Ok(()) };
-    Socket::open()?.apply(&Change::Switch { link: (*link).to_owned(), on: true }).map_err(io::Error::other)
 }

@@ -26,6 +26,9 @@ pub(crate) enum Change {
     Port { link: String, bridge: String },
     /// Switches a link on or off.
     Switch { link: String, on: bool },
+    /// Asks after a link, and so lets the kernel act on what it has noticed of it (since Linux 6.8 before it
+    /// answers): a link whose carrier has just come sends only after that.
+    Settle { link: String },
     /// Removes a link, and with it the other end of a pair.
     Delete { link: String },
     /// Gives a link an address.
@@ -94,6 +97,9 @@ impl Change {
             ),
             Change::Switch { link, on } => {
                 plain(Message::new(libc::RTM_NEWLINK, ASK).body(&[&link_body(index(link)?, Some(*on))]))
+            }
+            Change::Settle { link } => {
+                plain(Message::new(libc::RTM_GETLINK, ASK).body(&[&link_body(index(link)?, None)]))
             }
             Change::Delete { link } => {
                 plain(Message::new(libc::RTM_DELLINK, ASK).body(&[&link_body(index(link)?, None)]))
@@ -215,6 +221,7 @@ impl fmt::Display for Change {
             Change::Bridge { link } => write!(f, "link add {link} type bridge"),
             Change::Port { link, bridge } => write!(f, "link set {link} master {bridge}"),
             Change::Switch { link, on } => write!(f, "link set {link} {}", if *on { "up" } else { "down" }),
+            Change::Settle { link } => write!(f, "link show {link}"),
             Change::Delete { link } => write!(f, "link delete {link}"),
             Change::Address { link, address } => write!(f, "addr replace {address} dev {link}"),
             Change::Route(route) => write!(f, "{route}"),
