@@ -39,7 +39,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Task::Heal(options) => runtime()?.block_on(act::heal(&id, &options))?,
         Task::Kill(options) => runtime()?.block_on(act::kill(&id, &options))?,
         Task::Restart(options) => runtime()?.block_on(act::restart(&id, &options))?,
-        Task::Conformance(options) => return runtime()?.block_on(conformance::conformance(&id, &options)),
+        Task::Conformance(options) => return Ok(runtime()?.block_on(conformance::conformance(&id, &options))),
         Task::Balancer(options) => {
             runtime()?.block_on(balancer::run(&options.kubeconfig, options.first, options.last))?;
         }

@@ -130,8 +130,10 @@ pub(crate) fn failed(job: &Job<'_>, said: &str) -> ProgramError {
 }
 
 /// Words that Go and pip use when they reach nobody.
-const NETWORK: [&str; 9] = [
+const NETWORK: [&str; 11] = [
     "dial tcp",
+    "toolchain not available",
+    "module lookup disabled",
     "no such host",
     "i/o timeout",
     "TLS handshake timeout",
@@ -182,6 +184,7 @@ mod tests {
     fn failures_are_told_apart_by_what_was_said() {
         check_failure("verifying x@v1: checksum mismatch\nSECURITY ERROR", "Do not trust that source");
         check_failure("dial tcp: lookup proxy.golang.org: no such host", "go env GOPROXY");
+        check_failure("go: download go1.27.3 for linux/amd64: toolchain not available", "go env GOPROXY");
         check_failure("write x: no space left on device", "too little disk");
         check_failure("k8s.io/api: compile: signal: killed", "too little memory");
         check_failure("main.go:3: undefined: x", "could not be built");

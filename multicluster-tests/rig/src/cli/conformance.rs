@@ -8,7 +8,21 @@ use crate::{
     conformance::{Ask, Listed, list},
 };
 
-pub(super) async fn conformance(id: &str, asked: &Conformance) -> anyhow::Result<ExitCode> {
+/// The code of what is no verdict of the suite.
+const FAULT: u8 = 2;
+
+/// Runs the suite; the code is 0 when all passed, 1 for its verdict against the implementation, 2 for all else.
+pub(super) async fn conformance(id: &str, asked: &Conformance) -> ExitCode {
+    match run(id, asked).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("rig: {error:#}");
+            ExitCode::from(FAULT)
+        }
+    }
+}
+
+async fn run(id: &str, asked: &Conformance) -> anyhow::Result<ExitCode> {
     let Suite::GatewayApi = asked.suite;
     if asked.list {
         show(&list().await?, asked.output)?;
