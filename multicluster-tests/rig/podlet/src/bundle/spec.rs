@@ -113,7 +113,6 @@ pub fn spec(request: &Request<'_>) -> Result<Value, BundleError> {
             },
             "noNewPrivileges": no_new_privileges,
             "oomScoreAdj": 0,
-            "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1_048_576, "soft": 65536}],
         },
         "mounts": mounts(request, privileged),
         "linux": linux(request, pod, privileged),
