@@ -11,7 +11,6 @@ mod cluster;
 pub mod conformance;
 mod controlplane;
 mod faults;
-mod forward;
 mod guard;
 mod kubeconfig;
 mod manifests;

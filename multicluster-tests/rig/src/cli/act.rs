@@ -126,7 +126,8 @@ pub(super) async fn restart(id: &str, asked: &Name) -> anyhow::Result<()> {
 }
 
 pub(super) async fn forward(asked: &Forward) -> anyhow::Result<()> {
-    crate::forward::serve(asked.port, &asked.namespace, asked.to).await
+    rig_network::forward::serve(asked.port, &asked.namespace, asked.to).await?;
+    Ok(())
 }
 
 pub(super) async fn wan_serve(id: &str) -> anyhow::Result<()> {
