@@ -22,7 +22,7 @@ const DEFAULT: [&str; 14] = [
     "AUDIT_WRITE",
 ];
 
-/// All that runc 1.1 knows.
+/// All that runc 1.1 knows, each at the place of its number.
 const ALL: [&str; 41] = [
     "CHOWN",
     "DAC_OVERRIDE",
@@ -67,8 +67,9 @@ const ALL: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
-/// The capabilities, with `CAP_` before them.
-pub fn of(context: Option<&SecurityContext>) -> Vec<String> {
+/// The capabilities, with `CAP_` before them; only those in `permitted`, a set of bits: a machine
+/// cannot give what it has not itself.
+pub fn of(context: Option<&SecurityContext>, permitted: u64) -> Vec<String> {
     let privileged = context.and_then(|context| context.privileged) == Some(true);
     let mut set: BTreeSet<&str> = if privileged { ALL.into() } else { DEFAULT.into() };
     let asked = context.and_then(|context| context.capabilities.as_ref());
@@ -84,7 +85,16 @@ pub fn of(context: Option<&SecurityContext>) -> Vec<String> {
     set.retain(|name| !drop.iter().any(|one| one == name));
     let every = add.iter().any(|name| name == "ALL");
     set.extend(ALL.into_iter().filter(|name| every || add.iter().any(|one| one == name)));
+    let bit = |name: &str| ALL.iter().position(|one| *one == name).unwrap_or(63);
+    set.retain(|name| permitted >> bit(name) & 1 == 1);
     set.into_iter().map(|name| format!("CAP_{name}")).collect()
+}
+
+/// The bits of what this process may give on, from `/proc/self/status`.
+pub fn permitted() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let bits = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -95,8 +105,9 @@ mod tests {
 
     #[test]
     fn capabilities_are_added_and_dropped() {
-        let count = |context: Value| of(Some(&serde_json::from_value(context).unwrap()));
-        assert_eq!(of(None).len(), 14);
+        let count = |context: Value| of(Some(&serde_json::from_value(context).unwrap()), u64::MAX);
+        assert_eq!(of(None, u64::MAX).len(), 14);
+        assert_eq!(of(None, 1), ["CAP_CHOWN"]);
         assert_eq!(count(json!({"privileged": true})).len(), 41);
         assert_eq!(
             count(json!({"capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN", "cap_sys_admin"]}})),

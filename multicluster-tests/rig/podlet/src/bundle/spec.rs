@@ -16,6 +16,10 @@ const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// What a container must not read of the machine, unless it is privileged.
 const MASKED: [&str; 6] =
     ["/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/sched_debug", "/sys/firmware"];
+/// Devices that a privileged container has beside the usual ones. Not all of the machine's: its
+/// `/dev` is not the node's, and nothing is to be left there.
+const DEVICES: [(&str, u32, u32); 4] =
+    [("/dev/net/tun", 10, 200), ("/dev/fuse", 10, 229), ("/dev/kmsg", 1, 11), ("/dev/loop-control", 10, 237)];
 /// What it must not write.
 const READONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
@@ -73,6 +77,8 @@ pub struct Request<'a> {
     pub netns: Option<&'a Path>,
     /// Its processes.
     pub pid: PidNamespace,
+    /// What it may have at most, as bits.
+    pub capabilities: u64,
     /// Name of its cgroup.
     pub cgroup: &'a str,
 }
@@ -91,7 +97,7 @@ pub fn spec(request: &Request<'_>) -> Result<Value, BundleError> {
     let mut env = request.env.clone();
     env.entry("PATH".to_owned()).or_insert_with(|| PATH_DEFAULT.to_owned());
     env.entry("HOSTNAME".to_owned()).or_insert_with(|| request.hostname.to_owned());
-    let capabilities = capabilities::of(context);
+    let capabilities = capabilities::of(context, request.capabilities);
     let workdir = container.working_dir.as_deref().filter(|dir| !dir.is_empty()).unwrap_or(&image.workdir);
     let no_new_privileges =
         !privileged && context.and_then(|context| context.allow_privilege_escalation) == Some(false);
@@ -142,15 +148,11 @@ fn mounts(request: &Request<'_>, privileged: bool) -> Vec<Value> {
         json!({"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]}),
         json!({"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", sys]}),
     ];
-    if privileged {
-        all.push(json!({"destination": "/dev", "type": "bind", "source": "/dev", "options": ["rbind", "rslave", "rw"]}));
-    } else {
-        all.extend([
+    all.extend([
             json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]}),
             json!({"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]}),
             json!({"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]}),
         ]);
-    }
     for folder in &request.image.binds {
         all.push(json!({"destination": folder, "type": "bind", "source": folder, "options": ["rbind", "ro", "rprivate"]}));
     }
@@ -194,7 +196,14 @@ fn linux(request: &Request<'_>, pod: &PodSpec, privileged: bool) -> Value {
         let shared = request.mounts.iter().any(|mount| mount.propagation == "rshared");
         linux["rootfsPropagation"] = json!(if shared { "rshared" } else { propagation });
     }
-    if !privileged {
+    if privileged {
+        linux["devices"] = DEVICES
+            .map(|(path, major, minor)| {
+                json!({"path": path, "type": "c",
+            "major": major, "minor": minor, "fileMode": 0o666, "uid": 0, "gid": 0})
+            })
+            .into();
+    } else {
         linux["maskedPaths"] = json!(MASKED);
         linux["readonlyPaths"] = json!(READONLY);
     }
@@ -231,6 +240,7 @@ mod tests {
             hostname: "p",
             netns: Some(Path::new("/run/netns/x")),
             pid: PidNamespace::Own,
+            capabilities: u64::MAX,
             cgroup: "podlet-1",
         })
     }
@@ -265,11 +275,11 @@ mod tests {
     }
 
     #[test]
-    fn a_privileged_container_sees_the_machines_devices_and_nothing_is_masked() {
+    fn a_privileged_container_has_more_devices_and_nothing_is_masked() {
         let spec = made(json!({"securityContext": {"privileged": true}}), json!({})).unwrap();
         assert!(spec["linux"]["maskedPaths"].is_null());
         assert_eq!(spec["linux"]["resources"]["devices"][0]["allow"], true);
-        assert!(spec["mounts"].as_array().unwrap().iter().any(|mount| mount["source"] == "/dev"));
+        assert_eq!(spec["linux"]["devices"][0]["path"], "/dev/net/tun");
     }
 
     #[test]

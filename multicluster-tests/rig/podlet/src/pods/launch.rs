@@ -105,6 +105,7 @@ async fn begin(
         hostname: &hostname,
         netns: launch.sandbox.own.as_ref().map(|own| own.netns.as_path()),
         pid: launch.pid,
+        capabilities: bundle::capabilities::permitted(),
         cgroup: &format!("podlet-{id}"),
     })
     .map_err(StartError::config)?;
