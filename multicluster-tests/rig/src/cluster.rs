@@ -160,6 +160,14 @@ impl Cluster {
         Ok(nodes.items.iter().filter(|node| is_ready(node)).count())
     }
 
+    /// Whether so many nodes are ready.
+    ///
+    /// # Errors
+    /// As [`Self::nodes_ready`].
+    pub async fn nodes_ready_are(&self, count: usize) -> anyhow::Result<bool> {
+        Ok(self.nodes_ready().await? == count)
+    }
+
     fn command<S: AsRef<OsStr>>(&self, program: PathBuf, arguments: &[S]) -> tokio::process::Command {
         let mut command = tokio::process::Command::new(program);
         command.env("KUBECONFIG", self.kubeconfig());
