@@ -10,7 +10,7 @@ use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 /// Pause after a failure.
@@ -34,7 +34,7 @@ pub(super) async fn publish(client: Client, pod: Arc<Pod>, mut told: watch::Rece
     loop {
         let now = told.borrow_and_update().clone();
         if now.status.is_some() && now.status != sent {
-            let patch = json!({"metadata": {"uid": uid}, "status": now.status});
+            let patch = patch(&uid, &now);
             match api.patch_status(&name, &PatchParams::default(), &Patch::Strategic(patch)).await {
                 Ok(_) => sent = now.status.clone(),
                 // Another pod has the name, or none.
@@ -67,5 +67,39 @@ pub(super) async fn publish(client: Client, pod: Arc<Pod>, mut told: watch::Rece
         if told.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// The change of the API's object. Conditions of others stay; a list of addresses is replaced, since
+/// a pod whose network was made anew has lost the old ones.
+fn patch(uid: &str, told: &Told) -> Value {
+    let mut status = json!(told.status);
+    for list in ["podIPs", "hostIPs"] {
+        let mut all = vec![json!({"$patch": "replace"})];
+        all.extend(status[list].as_array().into_iter().flatten().cloned());
+        status[list] = Value::Array(all);
+    }
+    for text in ["podIP", "reason", "message"] {
+        if status.get(text).is_none() {
+            status[text] = Value::Null;
+        }
+    }
+    json!({"metadata": {"uid": uid}, "status": status})
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::PodIP;
+
+    use super::*;
+
+    #[test]
+    fn addresses_are_replaced_and_not_added_to() {
+        let ip = |ip: &str| PodIP { ip: ip.to_owned() };
+        let status = PodStatus { pod_ips: Some(vec![ip("10.11.1.7")]), ..PodStatus::default() };
+        let patch = patch("u1", &Told { status: Some(status), over: false });
+        assert_eq!(patch["status"]["podIPs"], json!([{"$patch": "replace"}, {"ip": "10.11.1.7"}]));
+        assert_eq!(patch["status"].get("reason"), Some(&Value::Null));
+        assert_eq!(patch["metadata"]["uid"], "u1");
     }
 }
