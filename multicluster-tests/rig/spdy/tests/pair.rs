@@ -1,4 +1,5 @@
 //! Two sides of a connection over a pipe in memory, as a user of the crate sees them.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail their test")]
 
 use spdy::{Connection, ConnectionError, Headers, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};

@@ -33,7 +33,7 @@ pub(crate) fn respond(
 ) -> Response<Body> {
     let running = match exec::running(&node.pods, name) {
         Ok(running) => running,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let once = reads_once(node, name);
     // A container has a terminal or has none, whatever the client believes.

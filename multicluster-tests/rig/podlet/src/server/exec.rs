@@ -32,7 +32,7 @@ pub(crate) fn respond(
 ) -> Response<Body> {
     let running = match running(&node.pods, name) {
         Ok(running) => running,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     upgrade::respond(request, upgrade::REMOTE_COMMAND, shutdown, move |connection| {
         serve(connection, node.runc, running, command, streams)
@@ -40,23 +40,26 @@ pub(crate) fn respond(
 }
 
 /// The container of a name, if it runs.
-pub(crate) fn running(pods: &Pods, name: &ContainerName) -> Result<Running, Response<Body>> {
+pub(crate) fn running(pods: &Pods, name: &ContainerName) -> Result<Running, Box<Response<Body>>> {
     let entry = pod(pods, &name.pod)?;
     let (pod, container) = (&name.pod.pod, &name.container);
     let Some(state) = entry.container(container) else {
-        return Err(answer::text(404, format!("container {container:?} is not one of pod {pod:?}\n")));
+        return Err(refusal(format!("container {container:?} is not one of pod {pod:?}\n")));
     };
-    state
-        .running
-        .ok_or_else(|| answer::text(404, format!("container {container:?} of pod {pod:?} does not run\n")))
+    state.running.ok_or_else(|| refusal(format!("container {container:?} of pod {pod:?} does not run\n")))
 }
 
 /// The pod of a name.
-pub(crate) fn pod(pods: &Pods, name: &PodName) -> Result<std::sync::Arc<PodEntry>, Response<Body>> {
+pub(crate) fn pod(pods: &Pods, name: &PodName) -> Result<std::sync::Arc<PodEntry>, Box<Response<Body>>> {
     let PodName { namespace, pod, uid } = name;
     let entry = pods.get(namespace, pod);
     let meant = entry.filter(|entry| uid.as_ref().is_none_or(|uid| *uid == entry.uid));
-    meant.ok_or_else(|| answer::text(404, format!("pod {namespace}/{pod} is not on this node\n")))
+    meant.ok_or_else(|| refusal(format!("pod {namespace}/{pod} is not on this node\n")))
+}
+
+/// The answer to who asks for what is not here.
+fn refusal(text: String) -> Box<Response<Body>> {
+    Box::new(answer::text(404, text))
 }
 
 async fn serve(

@@ -51,7 +51,7 @@ pub(crate) fn respond(
 ) -> Response<Body> {
     let entry = match exec::pod(&node.pods, name) {
         Ok(entry) => entry,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let state = entry.state();
     if !state.networked {

@@ -32,7 +32,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     if let Err(refusal) = check(request.headers(), protocol) {
-        return refusal;
+        return *refusal;
     }
     tokio::spawn(async move {
         let upgraded = match hyper::upgrade::on(request).await {
@@ -60,16 +60,17 @@ where
     response
 }
 
-fn check(headers: &HeaderMap, protocol: &'static str) -> Result<(), Response<Body>> {
+fn check(headers: &HeaderMap, protocol: &'static str) -> Result<(), Box<Response<Body>>> {
     if !names(headers, UPGRADE.as_str()).any(|name| name.eq_ignore_ascii_case(SPDY)) {
-        return Err(answer::text(400, format!("this is a stream: ask for an upgrade to {SPDY}\n")));
+        let text = format!("this is a stream: ask for an upgrade to {SPDY}\n");
+        return Err(Box::new(answer::text(400, text)));
     }
     if names(headers, PROTOCOL).any(|name| name == protocol) {
         return Ok(());
     }
     let mut refusal = answer::text(403, format!("of the stream protocols only {protocol} is spoken here\n"));
     refusal.headers_mut().insert(PROTOCOLS_KNOWN, HeaderValue::from_static(protocol));
-    Err(refusal)
+    Err(Box::new(refusal))
 }
 
 /// The comma-separated values of all headers of a name.

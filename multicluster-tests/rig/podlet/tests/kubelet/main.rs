@@ -1,4 +1,5 @@
 //! The kubelet's API as an API server uses it, over a real container.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail their test")]
 
 mod support;
 
