@@ -203,7 +203,7 @@ fn nonblocking(descriptor: OwnedFd) -> io::Result<OwnedFd> {
 fn reason(folder: &Path) -> String {
     let log = fs::read_to_string(folder.join("runc.log")).unwrap_or_default();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let last = lines.filter_map(|line| line["msg"].as_str().map(str::to_owned)).last();
+    let last = lines.filter_map(|line| line["msg"].as_str().map(str::to_owned)).next_back();
     last.unwrap_or_else(|| "runc failed and did not say why".to_owned())
 }
 
