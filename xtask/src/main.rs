@@ -7,6 +7,7 @@ mod command;
 mod conformance;
 mod crds;
 mod licences;
+mod rig;
 mod test;
 mod walls;
 
@@ -27,6 +28,8 @@ enum Task {
     Conformance(conformance::Options),
     /// Writes charts/crds from the types of controlplane/api.
     Crds(crds::Options),
+    /// Real Kubernetes clusters on this machine: builds the rig's programs and runs `rig` with these arguments.
+    Rig(rig::Options),
     /// The tests of every tier that this machine can run; says at the end which it could not, and why.
     Test(test::Options),
     /// Checks the walls between crates only.
@@ -38,6 +41,7 @@ fn main() -> anyhow::Result<()> {
         Task::Check => check::run(),
         Task::Conformance(options) => conformance::run(&options),
         Task::Crds(options) => crds::run(&options),
+        Task::Rig(options) => rig::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Walls => walls::run(),
     }

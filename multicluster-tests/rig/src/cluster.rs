@@ -86,7 +86,11 @@ impl Cluster {
     /// # Errors
     /// When there is no such file.
     pub async fn client_of(&self, kubeconfig: &str) -> anyhow::Result<Client> {
-        client(&self.folder.join(kubeconfig)).await
+        let outside = read(&self.kubeconfig())?;
+        let mut config = read(&self.folder.join(kubeconfig))?;
+        // Who it is comes from that file; the way there is the machine's.
+        config.clusters = outside.clusters;
+        client_from(config).await.with_context(|| format!("cannot make a client of {kubeconfig}"))
     }
 
     /// Runs kubectl as the administrator.
@@ -211,12 +215,18 @@ impl Drop for TestNamespace {
 pub(crate) async fn client(kubeconfig: &Path) -> anyhow::Result<Client> {
     // Only one provider is compiled in; that it was installed before is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let shown = kubeconfig.display();
-    let read = Kubeconfig::read_from(kubeconfig).with_context(|| format!("cannot read {shown}"))?;
-    let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default())
+    client_from(read(kubeconfig)?)
         .await
-        .with_context(|| format!("{shown} does not say how to reach a cluster"))?;
-    Client::try_from(config).with_context(|| format!("cannot make a client of {shown}"))
+        .with_context(|| format!("cannot make a client of {}", kubeconfig.display()))
+}
+
+fn read(kubeconfig: &Path) -> anyhow::Result<Kubeconfig> {
+    Kubeconfig::read_from(kubeconfig).with_context(|| format!("cannot read {}", kubeconfig.display()))
+}
+
+async fn client_from(config: Kubeconfig) -> anyhow::Result<Client> {
+    let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
 }
 
 fn is_ready(node: &Node) -> bool {
