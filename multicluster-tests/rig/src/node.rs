@@ -52,6 +52,8 @@ pub(crate) fn prepare(
         "clusterDns": [cluster.dns_service()],
         "labels": {"topology.kubernetes.io/zone": cluster.name()},
         "crashBackoffMs": CRASH_BACKOFF_MS,
+        // By this name the rig finds what is left of its containers.
+        "cgroup": node.namespace(),
     });
     write_whole(&folder.join("podlet.json"), &serde_json::to_vec_pretty(&config)?)?;
     let proxy = proxy(node);

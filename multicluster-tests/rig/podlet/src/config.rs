@@ -47,6 +47,10 @@ pub struct Config {
     /// The runc program.
     #[serde(default = "runc_default")]
     pub runc: PathBuf,
+    /// The control group, in every hierarchy, in which those of the containers are made. It stays when
+    /// podlet ends: it belongs to whoever chose its name.
+    #[serde(default = "cgroup_default")]
+    pub cgroup: String,
     /// Cores the node claims to have, for the scheduler: nothing is held to them.
     #[serde(default = "cpus_default")]
     pub cpus: u32,
@@ -118,6 +122,9 @@ fn max_pods_default() -> u32 {
 }
 fn runc_default() -> PathBuf {
     PathBuf::from("/usr/sbin/runc")
+}
+fn cgroup_default() -> String {
+    "podlet".to_owned()
 }
 fn cpus_default() -> u32 {
     32

@@ -6,6 +6,7 @@
 //! Caveat: a podlet that starts anew removes what a former one left running and starts it again;
 //! pods that had come to their end stay ended.
 
+mod clear;
 pub mod context;
 pub mod decide;
 mod hooks;

@@ -35,7 +35,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let runc = Runc::new(&config.runc, paths.runc());
     let chain = Chain { config: paths.cni_config(), bin: paths.cni_bin() };
     pods::prepare(&paths)?;
-    pods::sweep(&paths, &chain, &runc).await?;
+    pods::sweep(&paths, &chain, &runc, &config.cgroup).await?;
     let client = client(&config).await?;
     let config = Arc::new(config);
     let registry = Arc::new(Pods::default());

@@ -15,7 +15,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use super::{Context, mounts, sandbox::Sandbox};
+use super::{Context, clear, mounts, sandbox::Sandbox};
 use crate::{
     bundle::{self, Mount, PidNamespace, Request, network},
     containers::{ContainerId, Running},
@@ -79,8 +79,7 @@ pub(super) async fn start(context: &Context, launch: &Launch<'_>) -> Result<(Run
     let folder = context.paths.container(&id);
     let started = begin(context, launch, &image, &env, &id, &folder).await;
     if started.is_err() {
-        let _ = context.runc.command().args(["delete", "--force", id.as_str()]).output().await;
-        let _ = mounts::remove(&folder);
+        clear::container(&context.runc, &context.config.cgroup, &id, &folder).await;
     }
     started
 }
@@ -106,7 +105,7 @@ async fn begin(
         netns: launch.sandbox.own.as_ref().map(|own| own.netns.as_path()),
         pid: launch.pid,
         capabilities: bundle::capabilities::permitted(),
-        cgroup: &format!("podlet-{id}"),
+        cgroup: &format!("{}/{id}", context.config.cgroup),
     })
     .map_err(StartError::config)?;
     mounts::overlay(folder, &image.folder.join("rootfs")).map_err(StartError::run)?;

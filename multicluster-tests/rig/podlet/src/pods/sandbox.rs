@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Context, mounts};
+use super::{Context, clear, mounts};
 use crate::{
     cni::{Attachment, Chain, CniError},
     containers::ContainerId,
@@ -121,7 +121,7 @@ fn uuid(hex: &str) -> String {
 ///
 /// # Errors
 /// When the node's root cannot be used.
-pub async fn sweep(paths: &Paths, chain: &Chain, runc: &Runc) -> io::Result<()> {
+pub async fn sweep(paths: &Paths, chain: &Chain, runc: &Runc, cgroup: &str) -> io::Result<()> {
     let root = paths.root();
     for folder in ["run/netns", "var/lib", "var/log", "etc", "opt"] {
         fs::create_dir_all(root.join(folder))?;
@@ -142,8 +142,9 @@ pub async fn sweep(paths: &Paths, chain: &Chain, runc: &Runc) -> io::Result<()> 
         fs::create_dir_all(folder)?;
     }
     for id in names(&paths.containers())? {
-        let _ = runc.command().args(["delete", "--force", &id]).output().await;
-        mounts::remove(&paths.containers().join(id))?;
+        if let Some(id) = ContainerId::known(&id) {
+            clear::container(runc, cgroup, &id, &paths.container(&id)).await;
+        }
     }
     for file in names(&paths.sandboxes())? {
         let path = paths.sandboxes().join(file);

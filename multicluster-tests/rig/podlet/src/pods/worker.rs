@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    Context, Desired,
+    Context, Desired, clear,
     decide::{self, Step},
     hooks,
     launch::{self, Launch, StartError},
@@ -411,12 +411,9 @@ impl Worker {
                     started,
                     finished: exit.at,
                 };
-                let (runc, folder) = (self.context.runc.clone(), live.running.folder.clone());
+                let (context, folder) = (self.context.clone(), live.running.folder.clone());
                 self.tasks.spawn(async move {
-                    let _ = runc.command().args(["delete", "--force", id.as_str()]).output().await;
-                    if let Err(error) = mounts::remove(&folder) {
-                        tracing::warn!(%id, %error, "a container left something behind");
-                    }
+                    clear::container(&context.runc, &context.config.cgroup, &id, &folder).await;
                 });
                 self.ended(at, ended);
             }
