@@ -1,0 +1,154 @@
+//! Begins a life of a container, or says why it cannot.
+
+use std::time::Duration;
+
+use tokio::{sync::watch, time::Instant};
+
+use super::{Live, RETRY, Signal, Worker};
+use crate::{
+    bundle::PidNamespace,
+    containers::{ContainerId, Running},
+    pods::{
+        hooks,
+        launch::{self, Launch, StartError},
+        member::{Ended, State},
+    },
+    probes,
+    shim::run::{EXIT, Exit},
+};
+
+impl Worker {
+    pub(super) async fn start(&mut self, at: usize) {
+        let context = self.context.clone();
+        let (Some(sandbox), Some(volumes)) = (self.sandbox.clone(), self.volumes.clone()) else { return };
+        let facts = self.facts();
+        let (container, attempt) = (self.members[at].container.clone(), self.members[at].next_attempt);
+        let image = container.image.clone().unwrap_or_default();
+        let launch = Launch {
+            pod: &self.pod,
+            container: &container,
+            attempt,
+            sandbox: &sandbox,
+            volumes: &volumes,
+            logs: &self.entry.logs,
+            pid: self.pid_namespace(&container),
+            facts: &facts,
+        };
+        let started = {
+            let _permit = context.starting.acquire().await;
+            launch::start(&context, &launch).await
+        };
+        let name = Some(container.name.as_str());
+        match started {
+            Ok((running, shim)) => {
+                let events = &context.events;
+                let message = format!("Container image {image:?} already present on machine");
+                events.normal(&self.pod, name, "Pulled", message);
+                events.normal(&self.pod, name, "Created", format!("Container created: {}", container.name));
+                events.normal(&self.pod, name, "Started", format!("Container started: {}", container.name));
+                self.begun(at, running, shim);
+            }
+            Err(StartError::Image(error)) => {
+                let pause = self.members[at].backoff.pause();
+                let member = &mut self.members[at];
+                let again = matches!(
+                    &member.state,
+                    State::Waiting { reason: "ErrImagePull" | "ImagePullBackOff", .. }
+                );
+                let reason = if again { "ImagePullBackOff" } else { "ErrImagePull" };
+                member.state = State::Waiting { reason, message: Some(error.to_string()) };
+                member.not_before = Some(Instant::now() + if again { pause } else { RETRY });
+                context.events.warning(
+                    &self.pod,
+                    name,
+                    "Failed",
+                    format!("Failed to pull image {image:?}: {error}"),
+                );
+            }
+            Err(StartError::Config(why)) => {
+                let member = &mut self.members[at];
+                member.state =
+                    State::Waiting { reason: "CreateContainerConfigError", message: Some(why.clone()) };
+                member.not_before = Some(Instant::now() + RETRY);
+                context.events.warning(&self.pod, name, "Failed", format!("Error: {why}"));
+            }
+            Err(StartError::Run(why)) => {
+                context.events.warning(&self.pod, name, "Failed", format!("Error: {why}"));
+                self.members[at].next_attempt += 1;
+                let now = jiff::Timestamp::now();
+                let ended = Ended {
+                    id: ContainerId::fresh().ok(),
+                    code: 128,
+                    signal: None,
+                    reason: "StartError".to_owned(),
+                    message: Some(why),
+                    started: None,
+                    finished: now,
+                };
+                self.ended(at, ended);
+            }
+        }
+    }
+
+    pub(super) fn begun(&mut self, at: usize, running: Running, mut shim: tokio::process::Child) {
+        let id = running.id.clone();
+        let member = &mut self.members[at];
+        if let State::Ended(ended) = &member.state {
+            member.last = Some(ended.clone());
+        }
+        member.state = State::Running { id: id.clone(), started: jiff::Timestamp::now() };
+        member.next_attempt += 1;
+        member.not_before = None;
+        member.stopping = false;
+        member.started = member.container.startup_probe.is_none();
+        member.ready = member.started && member.container.readiness_probe.is_none();
+        let container = member.container.clone();
+        let address = self.sandbox.as_ref().and_then(|sandbox| sandbox.ips.first().copied());
+        let (signals, folder) = (self.signals.0.clone(), running.folder.clone());
+        let ending = id.clone();
+        self.tasks.spawn(async move {
+            let _ = shim.wait().await;
+            let text = std::fs::read(folder.join(EXIT)).unwrap_or_default();
+            let lost = || Exit { code: 137, signal: None, at: jiff::Timestamp::now() };
+            let exit = serde_json::from_slice(&text).unwrap_or_else(|_| lost());
+            let _ = signals.send(Signal::Ended(ending, exit)).await;
+        });
+        if let Some(hook) = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.clone()) {
+            let (signals, runc) = (self.signals.0.clone(), self.context.runc.clone());
+            let (container, id) = (container.clone(), id.clone());
+            self.tasks.spawn(async move {
+                let most = Duration::from_secs(3600);
+                if let Err(why) = hooks::run(&hook, &container, &id, address, &runc, most).await {
+                    let _ = signals.send(Signal::HookFailed(id, why)).await;
+                }
+            });
+        }
+        let probing = address.map(|address| {
+            let runc = self.context.runc.clone();
+            let target = probes::Target { container, running: running.clone(), address, runc };
+            probes::watch(target, self.reports.0.clone())
+        });
+        self.lives.insert(id, Live { running, ended: watch::channel(false).0, _probing: probing });
+    }
+
+    /// Whose processes a container sees: an ephemeral one those of its target; with a shared
+    /// namespace the pod's first container leads.
+    pub(super) fn pid_namespace(&self, container: &k8s_openapi::api::core::v1::Container) -> PidNamespace {
+        let spec = self.pod.spec.as_ref();
+        if spec.and_then(|spec| spec.host_pid) == Some(true) {
+            return PidNamespace::Host;
+        }
+        let pid = |name: &str| {
+            let member = self.members.iter().find(|member| member.name() == name)?;
+            Some(self.lives.get(member.running()?)?.running.pid)
+        };
+        let ephemeral = spec.and_then(|spec| spec.ephemeral_containers.as_ref()).into_iter().flatten();
+        let target = ephemeral
+            .filter(|one| one.name == container.name)
+            .find_map(|one| one.target_container_name.clone());
+        let shared = spec.and_then(|spec| spec.share_process_namespace) == Some(true);
+        let leader = || self.members.iter().filter(|_| shared).find_map(|member| pid(member.name()));
+        let found = target.and_then(|target| pid(&target)).or_else(leader);
+        found.map_or(PidNamespace::Own, PidNamespace::Of)
+    }
+}
