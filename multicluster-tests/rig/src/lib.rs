@@ -1,7 +1,7 @@
 //! Real Kubernetes clusters on one machine: API servers, nodes and pods in network namespaces, ready in seconds.
 //!
 //! [`Rig::up`] builds the network, starts the programs and waits until the clusters are ready; [`Cluster`] speaks
-//! to one of them by kube-rs or kubectl; [`faults`] bends the WAN and ends programs; [`Small`] is an API server
+//! to one of them by kube-rs or kubectl; a rig bends its WAN and ends programs when told; [`Small`] is an API server
 //! alone, on loopback. Nothing of Strait is linked here: the rig is the ground, not what stands on it.
 
 mod balancer;
