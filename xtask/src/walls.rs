@@ -66,6 +66,10 @@ const FLOORS: &[(&str, &[&str])] = &[
         ],
     ),
     ("rig-network", &[]),
+    ("podlet", &["spdy"]),
+    ("rig", &["rig-network", "rig-programs"]),
+    ("rig-programs", &[]),
+    ("spdy", &[]),
     ("xtask", &["api"]),
 ];
 
