@@ -25,6 +25,11 @@ impl ContainerId {
         right.then(|| Self(text.to_owned()))
     }
 
+    /// One of a status, as [`Self::status`] writes it.
+    pub fn told(text: &str) -> Option<Self> {
+        Self::known(text.strip_prefix("runc://")?)
+    }
+
     /// As runc takes it.
     pub fn as_str(&self) -> &str {
         &self.0

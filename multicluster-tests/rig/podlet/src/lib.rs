@@ -24,6 +24,7 @@ pub mod netns;
 pub mod node;
 pub mod objects;
 pub mod paths;
+mod pidfd;
 pub mod pods;
 pub mod probes;
 pub mod quantity;

@@ -3,9 +3,9 @@
 //! Flow: the watch tells each pod's [`worker`] what the API says; the worker asks [`decide`] what is
 //! next, carries it out ([`sandbox`], [`launch`], [`stop`]) and lets [`publish`] tell the API.
 //! Guarantee: a pod's object is deleted only after its containers, mounts and network are gone.
-//! Caveat: a podlet that starts anew removes what a former one left running and starts it again;
-//! pods that had come to their end stay ended.
+//! A podlet that starts anew goes on with what a former one left running: see [`adopt`].
 
+mod adopt;
 mod clear;
 pub mod context;
 pub mod decide;
@@ -14,6 +14,7 @@ mod launch;
 pub mod member;
 mod mounts;
 mod publish;
+mod record;
 mod sandbox;
 pub mod status;
 mod stop;
@@ -24,6 +25,7 @@ use std::{
     sync::Arc,
 };
 
+pub(crate) use adopt::{Found, find};
 pub use context::Context;
 use futures_util::{StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::Pod;
@@ -32,7 +34,6 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 pub(crate) use sandbox::prepare;
-pub use sandbox::sweep;
 use tokio::sync::watch;
 
 /// What a worker is told.
@@ -44,8 +45,8 @@ pub(crate) struct Desired {
     pub(crate) gone: bool,
 }
 
-/// Leads the pods of the node for ever.
-pub async fn lead(context: Arc<Context>) {
+/// Leads the pods of the node for ever, beginning with what was found of them.
+pub(crate) async fn lead(context: Arc<Context>, mut found: Found) {
     let api: Api<Pod> = Api::all(context.client.clone());
     let own = format!("spec.nodeName={}", context.config.node_name);
     let events = watcher(api, watcher::Config::default().fields(&own)).default_backoff();
@@ -57,7 +58,7 @@ pub async fn lead(context: Arc<Context>) {
             Ok(watcher::Event::Init) => listed.clear(),
             Ok(watcher::Event::InitApply(pod)) => {
                 listed.insert(pod.metadata.uid.clone().unwrap_or_default());
-                apply(&context, &mut workers, pod, false);
+                apply(&context, &mut workers, &mut found, pod, false);
             }
             Ok(watcher::Event::InitDone) => {
                 for (uid, worker) in &workers {
@@ -65,9 +66,14 @@ pub async fn lead(context: Arc<Context>) {
                         worker.send_modify(|desired| desired.gone = true);
                     }
                 }
+                // All pods are known: what is left over belongs to none.
+                for (_, left) in found.drain() {
+                    let context = context.clone();
+                    tokio::spawn(async move { left.clear(&context).await });
+                }
             }
-            Ok(watcher::Event::Apply(pod)) => apply(&context, &mut workers, pod, false),
-            Ok(watcher::Event::Delete(pod)) => apply(&context, &mut workers, pod, true),
+            Ok(watcher::Event::Apply(pod)) => apply(&context, &mut workers, &mut found, pod, false),
+            Ok(watcher::Event::Delete(pod)) => apply(&context, &mut workers, &mut found, pod, true),
             Err(error) => tracing::warn!(%error, "the watch of pods broke; it begins again"),
         }
         workers.retain(|_, worker| !worker.is_closed());
@@ -77,6 +83,7 @@ pub async fn lead(context: Arc<Context>) {
 fn apply(
     context: &Arc<Context>,
     workers: &mut HashMap<String, watch::Sender<Desired>>,
+    found: &mut Found,
     pod: Pod,
     gone: bool,
 ) {
@@ -89,8 +96,9 @@ fn apply(
         _ if gone => {}
         _ => {
             let (tell, told) = watch::channel(desired);
+            let left = found.remove(&uid);
             workers.insert(uid, tell);
-            tokio::spawn(worker::lead(context.clone(), told));
+            tokio::spawn(worker::lead(context.clone(), told, left));
         }
     }
 }

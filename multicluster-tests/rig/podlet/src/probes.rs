@@ -27,6 +27,8 @@ pub struct Target {
     pub running: Running,
     /// The pod's address, which http, tcp and grpc probes go to unless they name a host.
     pub address: IpAddr,
+    /// Whether it takes traffic already: a new container that has a readiness probe does not.
+    pub ready: bool,
     /// For exec probes.
     pub runc: Runc,
 }

@@ -25,8 +25,7 @@ use crate::{
     server,
 };
 
-/// Runs the node until `shutdown`. Its pods go on running: the next podlet removes them and starts
-/// them again, or `pods::sweep` takes them away.
+/// Runs the node until `shutdown`. Its pods go on running: the next podlet takes them over.
 ///
 /// # Errors
 /// When the node's root, the API server's address or the kubelet's port cannot be used.
@@ -35,7 +34,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let runc = Runc::new(&config.runc, paths.runc());
     let chain = Chain { config: paths.cni_config(), bin: paths.cni_bin() };
     pods::prepare(&paths)?;
-    pods::sweep(&paths, &chain, &runc, &config.cgroup).await?;
+    let found = pods::find(&paths, &chain, &runc, &config.cgroup).await?;
     let client = client(&config).await?;
     let config = Arc::new(config);
     let registry = Arc::new(Pods::default());
@@ -60,7 +59,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let leading = async {
         // A container must not start without knowing the services around it.
         let _ = services.wait_until_ready().await;
-        pods::lead(context).await;
+        pods::lead(context, found).await;
     };
     let listener = TcpListener::bind(config.listen()).await?;
     let served = server::Node { pods: registry, runc };

@@ -13,7 +13,6 @@ mod exec;
 mod forward;
 mod listen;
 mod logs;
-mod pidfd;
 mod process;
 mod route;
 mod status;

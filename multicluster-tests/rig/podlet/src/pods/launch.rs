@@ -15,15 +15,19 @@ use tokio::{
     process::{Child, Command},
 };
 
-use super::{Context, clear, mounts, sandbox::Sandbox};
+use super::{
+    Context, clear, mounts,
+    record::{Record, Shim},
+    sandbox::Sandbox,
+};
 use crate::{
     bundle::{self, Mount, PidNamespace, Request, network},
-    containers::{ContainerId, Running},
+    containers::ContainerId,
     env::{self, Known},
     expand::expand,
     fields::Facts,
     images::{self, Image, ImageError},
-    services,
+    pidfd, services,
     shim::run::{ORDERS, Orders},
     volumes::{Mounted, folders},
 };
@@ -70,8 +74,8 @@ impl StartError {
     }
 }
 
-/// Starts it; the child is its shim, which ends after the container has.
-pub(super) async fn start(context: &Context, launch: &Launch<'_>) -> Result<(Running, Child), StartError> {
+/// Starts it; gives back what is written down of it, and its shim.
+pub(super) async fn start(context: &Context, launch: &Launch<'_>) -> Result<(Record, Shim), StartError> {
     let reference = launch.container.image.as_deref().unwrap_or_default();
     let image = images::find(&context.config.images, reference)?;
     let env = environment(context, launch, &image).await?;
@@ -91,7 +95,7 @@ async fn begin(
     env: &BTreeMap<String, String>,
     id: &ContainerId,
     folder: &Path,
-) -> Result<(Running, Child), StartError> {
+) -> Result<(Record, Shim), StartError> {
     fs::create_dir_all(folder).map_err(StartError::run)?;
     let hostname = network::hostname(launch.pod, &context.names());
     let all = mount_list(context, launch, env, folder, &hostname).map_err(StartError::config)?;
@@ -125,9 +129,22 @@ async fn begin(
     fs::write(folder.join(ORDERS), text).map_err(StartError::run)?;
     let (pid, shim) = shim(folder).await?;
     link_log(context, launch, id, &log);
-    let Orders { tty, stdin, .. } = orders;
-    let attempt = launch.attempt;
-    Ok((Running { id: id.clone(), pid, folder: folder.to_owned(), log, attempt, tty, stdin }, shim))
+    let shim_pid = shim.id().and_then(|pid| i32::try_from(pid).ok());
+    let began = shim_pid.and_then(|pid| Some((pid, pidfd::began(pid)?)));
+    let record = Record {
+        pod: launch.pod.metadata.uid.clone().unwrap_or_default(),
+        container: launch.container.name.clone(),
+        id: id.clone(),
+        pid,
+        log,
+        attempt: launch.attempt,
+        tty: orders.tty,
+        stdin: orders.stdin,
+        since: jiff::Timestamp::now(),
+        shim: began.ok_or_else(|| StartError::run("the shim died"))?,
+    };
+    record.write(&context.paths).map_err(StartError::run)?;
+    Ok((record, Shim::Child(shim)))
 }
 
 async fn shim(folder: &Path) -> Result<(i32, Child), StartError> {

@@ -1,4 +1,4 @@
-//! The network of a pod, and what a former podlet left.
+//! The network of a pod.
 
 use std::{fs, io, net::IpAddr, path::PathBuf};
 
@@ -6,19 +6,20 @@ use k8s_openapi::api::core::v1::Pod;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Context, clear, mounts};
+use super::{Context, mounts};
 use crate::{
     cni::{Attachment, Chain, CniError},
     containers::ContainerId,
     netns,
     paths::Paths,
-    runc::Runc,
     shim::run::write_atomic,
 };
 
 /// A pod's network.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Sandbox {
+    /// The pod's uid.
+    pub(super) uid: String,
     /// The pod's addresses.
     pub(super) ips: Vec<IpAddr>,
     /// Its own network; `None` if it is the node's.
@@ -33,7 +34,6 @@ pub(super) struct Own {
     pub(super) netns: PathBuf,
     namespace: String,
     name: String,
-    uid: String,
     network: Value,
     result: Value,
 }
@@ -50,13 +50,13 @@ pub(super) enum SandboxError {
 }
 
 impl Own {
-    fn attachment(&self) -> Attachment {
+    fn attachment(&self, uid: &str) -> Attachment {
         Attachment {
             sandbox: self.sandbox.clone(),
             netns: self.netns.clone(),
             namespace: self.namespace.clone(),
             name: self.name.clone(),
-            uid: self.uid.clone(),
+            uid: uid.to_owned(),
         }
     }
 }
@@ -64,49 +64,64 @@ impl Own {
 impl Sandbox {
     /// Makes it.
     pub(super) async fn create(context: &Context, pod: &Pod) -> Result<Self, SandboxError> {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let uid = text(&pod.metadata.uid);
         if pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true) {
-            return Ok(Self { ips: vec![context.config.node_address], own: None });
+            let made = Self { uid, ips: vec![context.config.node_address], own: None };
+            made.write(&context.paths)?;
+            return Ok(made);
         }
         let network = context.chain.network()?;
-        let text = |value: &Option<String>| value.clone().unwrap_or_default();
         let sandbox = ContainerId::fresh()?.as_str().to_owned();
         let netns = context.paths.netns().join(format!("cni-{}", uuid(&sandbox)));
         let own = Own {
             netns: netns.clone(),
             namespace: text(&pod.metadata.namespace),
             name: text(&pod.metadata.name),
-            uid: text(&pod.metadata.uid),
             sandbox,
             network,
             result: Value::Null,
         };
-        let mut made = Self { ips: Vec::new(), own: Some(own.clone()) };
+        let mut made = Self { uid, ips: Vec::new(), own: Some(own.clone()) };
         // Written first: whoever comes after us finds what there is to remove.
-        let file = context.paths.sandboxes().join(format!("{}.json", own.uid));
-        write_atomic(&file, &serde_json::to_vec(&made).unwrap_or_default())?;
+        made.write(&context.paths)?;
         netns::create(netns.clone()).await?;
-        match context.chain.add(&own.network, &own.attachment()).await {
+        match context.chain.add(&own.network, &own.attachment(&made.uid)).await {
             Ok((ips, result)) => {
-                made = Self { ips, own: Some(Own { result, ..own }) };
-                write_atomic(&file, &serde_json::to_vec(&made).unwrap_or_default())?;
+                (made.ips, made.own) = (ips, Some(Own { result, ..own }));
+                made.write(&context.paths)?;
                 Ok(made)
             }
             Err(error) => {
                 netns::remove(&netns);
-                let _ = fs::remove_file(file);
+                let _ = fs::remove_file(made.file(&context.paths));
                 Err(error.into())
             }
         }
     }
 
+    /// Whether all of it was made: a podlet may have ended before.
+    pub(super) fn finished(&self) -> bool {
+        self.own.as_ref().is_none_or(|own| !own.result.is_null())
+    }
+
     /// Takes it down.
     pub(super) async fn destroy(&self, chain: &Chain, paths: &Paths) {
-        let Some(own) = &self.own else { return };
-        if let Err(error) = chain.delete(&own.network, &own.attachment(), &own.result).await {
-            tracing::warn!(pod = own.name, %error, "the network of a pod was not given back");
+        if let Some(own) = &self.own {
+            if let Err(error) = chain.delete(&own.network, &own.attachment(&self.uid), &own.result).await {
+                tracing::warn!(pod = own.name, %error, "the network of a pod was not given back");
+            }
+            netns::remove(&own.netns);
         }
-        netns::remove(&own.netns);
-        let _ = fs::remove_file(paths.sandboxes().join(format!("{}.json", own.uid)));
+        let _ = fs::remove_file(self.file(paths));
+    }
+
+    fn write(&self, paths: &Paths) -> io::Result<()> {
+        write_atomic(&self.file(paths), &serde_json::to_vec(self)?)
+    }
+
+    fn file(&self, paths: &Paths) -> PathBuf {
+        paths.sandboxes().join(format!("{}.json", self.uid))
     }
 }
 
@@ -116,12 +131,11 @@ fn uuid(hex: &str) -> String {
     [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
 }
 
-/// Makes the folders of a node ready, and removes what a former podlet left: containers, networks,
-/// mounts. Whoever takes a node away for good calls it, too.
+/// Makes the folders and the mounts of a node's root ready.
 ///
 /// # Errors
 /// When the node's root cannot be used.
-pub async fn sweep(paths: &Paths, chain: &Chain, runc: &Runc, cgroup: &str) -> io::Result<()> {
+pub(crate) fn prepare(paths: &Paths) -> io::Result<()> {
     let root = paths.root();
     for folder in ["run/netns", "var/lib", "var/log", "etc", "opt"] {
         fs::create_dir_all(root.join(folder))?;
@@ -141,31 +155,5 @@ pub async fn sweep(paths: &Paths, chain: &Chain, runc: &Runc, cgroup: &str) -> i
     ] {
         fs::create_dir_all(folder)?;
     }
-    for id in names(&paths.containers())? {
-        if let Some(id) = ContainerId::known(&id) {
-            clear::container(runc, cgroup, &id, &paths.container(&id)).await;
-        }
-    }
-    for file in names(&paths.sandboxes())? {
-        let path = paths.sandboxes().join(file);
-        if let Ok(left) = serde_json::from_slice::<Sandbox>(&fs::read(&path)?) {
-            left.destroy(chain, paths).await;
-        }
-        let _ = fs::remove_file(path);
-    }
-    let pods = paths.pod("");
-    if pods.is_dir() {
-        mounts::remove(&pods)?;
-    }
-    Ok(())
-}
-
-/// Prepares the mounts of a node's root.
-pub(crate) fn prepare(paths: &Paths) -> io::Result<()> {
-    mounts::share(paths.root())
-}
-
-fn names(folder: &std::path::Path) -> io::Result<Vec<String>> {
-    let entries = fs::read_dir(folder)?;
-    Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
+    mounts::share(root)
 }

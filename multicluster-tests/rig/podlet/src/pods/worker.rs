@@ -16,9 +16,12 @@ use tokio::{
 
 use super::{
     Context, Desired,
+    adopt::{self, Left},
+    clear,
     decide::{self, Step},
     member::{Member, Role},
     publish::{self, Told},
+    record::Shim,
     sandbox::Sandbox,
 };
 use crate::{
@@ -78,19 +81,28 @@ struct Worker {
 }
 
 /// Leads a pod until it is gone.
-pub(super) async fn lead(context: Arc<Context>, mut desired: watch::Receiver<Desired>) {
+/// With what a former podlet `left` of it, it goes on from there.
+pub(super) async fn lead(context: Arc<Context>, mut desired: watch::Receiver<Desired>, left: Option<Left>) {
     let pod = desired.borrow_and_update().pod.clone();
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     let ended = matches!(phase, Some("Succeeded" | "Failed"));
     let (told, telling) = watch::channel(Told::default());
     let publisher = tokio::spawn(publish::publish(context.client.clone(), pod.clone(), telling));
-    let mut worker = Worker::new(context, pod, told);
+    let mut worker = Worker::new(context.clone(), pod, told);
     if ended {
         // It came to its end under a former podlet: nothing but its deletion is left to do.
+        worker.recall(None);
+        if let Some(left) = left {
+            left.clear(&context).await;
+        }
         while !worker.deleting() && desired.changed().await.is_ok() {
             worker.desire(&desired.borrow_and_update().clone());
         }
     } else {
+        match left {
+            Some(left) => worker.recall(Some(left)),
+            None => recount(&worker.pod, &mut worker.members),
+        }
         worker.run(&mut desired).await;
     }
     worker.leave().await;
@@ -109,8 +121,7 @@ impl Worker {
         let entry = Arc::new(PodEntry::new(uid, logs, pod.clone()));
         context.registry.put(&namespace, &name, entry.clone());
         let first = Duration::from_millis(context.config.crash_backoff_ms);
-        let mut members = Member::of(&pod, &Backoff::new(first, first * 30));
-        recall(&pod, &mut members);
+        let members = Member::of(&pod, &Backoff::new(first, first * 30));
         let before = pod.status.as_ref();
         Self {
             pod_tell: watch::channel(pod.clone()).0,
@@ -136,6 +147,25 @@ impl Worker {
             context,
             pod,
         }
+    }
+
+    /// Gives the containers the state they had under a former podlet, and takes over what is left.
+    fn recall(&mut self, left: Option<Left>) {
+        let (sandbox, records) = left.map(|left| (left.sandbox, left.containers)).unzip();
+        self.sandbox = sandbox;
+        let (running, former) = adopt::recall(&self.pod, &mut self.members, records.unwrap_or_default());
+        for (at, record) in running {
+            tracing::info!(pod = self.pod.metadata.name, container = record.container, "goes on");
+            self.follow(at, &record, Shim::Found(record.shim.0, record.shim.1));
+        }
+        for record in former {
+            let context = self.context.clone();
+            self.tasks.spawn(async move {
+                let folder = context.paths.container(&record.id);
+                clear::container(&context.runc, &context.config.cgroup, &record.id, &folder).await;
+            });
+        }
+        self.show(None);
     }
 
     async fn run(&mut self, desired: &mut watch::Receiver<Desired>) {
@@ -174,6 +204,10 @@ impl Worker {
         }
         if let Some(time) = self.not_before.filter(|&time| time > now) {
             return Some(time);
+        }
+        if !self.lives.is_empty() && self.volumes.is_none() && !self.prepare().await {
+            // What was taken over runs on; its volumes are to be kept current.
+            return self.not_before;
         }
         match decide::next(&self.pod, &self.members, now) {
             Step::Finish => self.end().await,
@@ -240,8 +274,8 @@ async fn until(time: Option<Instant>) {
     }
 }
 
-/// Counts on where a former podlet stopped.
-fn recall(pod: &Pod, members: &mut [Member]) {
+/// Counts on where a former podlet stopped, of which nothing else is left.
+fn recount(pod: &Pod, members: &mut [Member]) {
     let Some(status) = &pod.status else { return };
     let all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
     for old in all {

@@ -65,6 +65,9 @@ impl Worker {
         }
         let terms = Terms::of(&self.probe);
         let mut state = State::new(self.kind, terms, began, Instant::now());
+        if self.kind == Kind::Readiness && self.target.ready {
+            state.resume();
+        }
         while let Some(due) = state.due() {
             tokio::time::sleep_until(due.into()).await;
             let asked = Instant::now();
@@ -88,7 +91,7 @@ impl Worker {
 
 /// Puts one question.
 async fn ask(probe: &Probe, target: &Target, timeout: Duration) -> Result<(), String> {
-    let Target { container, running, address, runc } = target;
+    let Target { container, running, address, runc, ready: _ } = target;
     if let Some(action) = &probe.http_get {
         return http::get(action, container, *address, timeout).await;
     }

@@ -65,6 +65,11 @@ impl State {
         Self { kind, terms, due, passing, successes: 0, failures: 0 }
     }
 
+    /// Of a container that was reported to pass before.
+    pub(crate) fn resume(&mut self) {
+        self.passing = Some(true);
+    }
+
     /// When to ask next; `None` if all is said.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.due

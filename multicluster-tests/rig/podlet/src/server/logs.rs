@@ -6,10 +6,10 @@ use hyper::Response;
 use hyper::body::Frame;
 
 use super::answer::{self, Body};
-use super::pidfd;
 use super::route::ContainerName;
 use crate::containers::Running;
 use crate::log::{Ended, Reader, Selection};
+use crate::pidfd;
 use crate::registry::Pods;
 
 /// Answers with a log.

@@ -1,20 +1,20 @@
 //! Begins a life of a container, or says why it cannot.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
 use super::{Live, RETRY, Signal, Worker};
 use crate::{
     bundle::PidNamespace,
-    containers::{ContainerId, Running},
+    containers::ContainerId,
     pods::{
         hooks,
         launch::{self, Launch, StartError},
         member::{Ended, State},
+        record::{Record, Shim},
     },
     probes,
-    shim::run::{EXIT, Exit},
 };
 
 impl Worker {
@@ -40,13 +40,13 @@ impl Worker {
         };
         let name = Some(container.name.as_str());
         match started {
-            Ok((running, shim)) => {
+            Ok((record, shim)) => {
                 let events = &context.events;
                 let message = format!("Container image {image:?} already present on machine");
                 events.normal(&self.pod, name, "Pulled", message);
                 events.normal(&self.pod, name, "Created", format!("Container created: {}", container.name));
                 events.normal(&self.pod, name, "Started", format!("Container started: {}", container.name));
-                self.begun(at, running, shim);
+                self.begun(at, &record, shim);
             }
             Err(StartError::Image(error)) => {
                 let pause = self.members[at].backoff.pause();
@@ -90,29 +90,50 @@ impl Worker {
         }
     }
 
-    pub(super) fn begun(&mut self, at: usize, running: Running, mut shim: tokio::process::Child) {
-        let id = running.id.clone();
+    fn begun(&mut self, at: usize, record: &Record, shim: Shim) {
         let member = &mut self.members[at];
         if let State::Ended(ended) = &member.state {
             member.last = Some(ended.clone());
         }
-        member.state = State::Running { id: id.clone(), started: jiff::Timestamp::now() };
+        member.state = State::Running { id: record.id.clone(), started: record.since };
         member.next_attempt += 1;
         member.not_before = None;
         member.stopping = false;
         member.started = member.container.startup_probe.is_none();
         member.ready = member.started && member.container.readiness_probe.is_none();
-        let container = member.container.clone();
-        let address = self.sandbox.as_ref().and_then(|sandbox| sandbox.ips.first().copied());
-        let (signals, folder) = (self.signals.0.clone(), running.folder.clone());
-        let ending = id.clone();
+        self.follow(at, record, shim);
+        self.hook(at, &record.id);
+    }
+
+    /// Waits for the end of a container that runs, and asks its probes.
+    pub(super) fn follow(&mut self, at: usize, record: &Record, shim: Shim) {
+        let running = record.running(&self.context.paths);
+        let (signals, folder, id) = (self.signals.0.clone(), running.folder.clone(), record.id.clone());
         self.tasks.spawn(async move {
-            let _ = shim.wait().await;
-            let text = std::fs::read(folder.join(EXIT)).unwrap_or_default();
-            let lost = || Exit { code: 137, signal: None, at: jiff::Timestamp::now() };
-            let exit = serde_json::from_slice(&text).unwrap_or_else(|_| lost());
-            let _ = signals.send(Signal::Ended(ending, exit)).await;
+            let exit = shim.ended(&folder).await;
+            let _ = signals.send(Signal::Ended(id, exit)).await;
         });
+        let member = &self.members[at];
+        let mut container = member.container.clone();
+        if member.started {
+            container.startup_probe = None;
+        }
+        let ready = member.ready;
+        let probing = self.address().map(|address| {
+            let runc = self.context.runc.clone();
+            let target = probes::Target { container, running: running.clone(), address, ready, runc };
+            probes::watch(target, self.reports.0.clone())
+        });
+        let live = Live { running, ended: watch::channel(false).0, _probing: probing };
+        self.lives.insert(record.id.clone(), live);
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        self.sandbox.as_ref().and_then(|sandbox| sandbox.ips.first().copied())
+    }
+
+    fn hook(&mut self, at: usize, id: &ContainerId) {
+        let (container, address) = (self.members[at].container.clone(), self.address());
         if let Some(hook) = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.clone()) {
             let (signals, runc) = (self.signals.0.clone(), self.context.runc.clone());
             let (container, id) = (container.clone(), id.clone());
@@ -123,12 +144,6 @@ impl Worker {
                 }
             });
         }
-        let probing = address.map(|address| {
-            let runc = self.context.runc.clone();
-            let target = probes::Target { container, running: running.clone(), address, runc };
-            probes::watch(target, self.reports.0.clone())
-        });
-        self.lives.insert(id, Live { running, ended: watch::channel(false).0, _probing: probing });
     }
 
     /// Whose processes a container sees: an ephemeral one those of its target; with a shared

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use k8s_openapi::api::core::v1::PodStatus;
+
 use super::Worker;
 use crate::{
     pods::{
@@ -65,8 +67,21 @@ impl Worker {
         };
         let status = status::status(&self.pod, &self.members, &around, &self.conditions);
         self.conditions = status.conditions.clone().unwrap_or_default();
+        self.show(Some(&status));
+        let status = Some(status);
+        self.told.send_if_modified(|told| {
+            let new = told.status != status;
+            told.status = status;
+            new
+        });
+    }
+
+    /// Shows what is to the kubelet's API, with a status if there is a new one.
+    pub(super) fn show(&self, status: Option<&PodStatus>) {
         let mut pod = (*self.pod).clone();
-        pod.status = Some(status.clone());
+        if let Some(status) = status {
+            pod.status = Some(status.clone());
+        }
         let containers = self.members.iter().map(|member| {
             let live = member.running().and_then(|id| self.lives.get(id));
             let waiting = match &member.state {
@@ -83,12 +98,6 @@ impl Worker {
             state.netns = sandbox.and_then(|sandbox| sandbox.own.as_ref()).map(|own| own.netns.clone());
             state.networked = sandbox.is_some();
             state.containers = containers;
-        });
-        let status = Some(status);
-        self.told.send_if_modified(|told| {
-            let new = told.status != status;
-            told.status = status;
-            new
         });
     }
 }
