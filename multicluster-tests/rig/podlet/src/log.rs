@@ -5,7 +5,6 @@
 //! share only the files, so that either may be replaced while the other goes on.
 
 mod files;
-mod follow;
 mod line;
 mod reader;
 mod select;

@@ -20,14 +20,15 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use serde_json::json;
+use tokio::time::Instant;
 
-use crate::{cni::Chain, config::Config};
+use crate::{cni::Chain, config::Config, inotify::Watch};
 
 /// How often the lease is renewed.
 const RENEW: Duration = Duration::from_secs(10);
 /// For how long it holds.
 const LEASE_SECONDS: i32 = 40;
-/// Pause after a failure, and between looks for a network.
+/// Pause after a failure, and between looks for a network that cannot be watched.
 const RETRY: Duration = Duration::from_secs(1);
 /// The version that the node says it has.
 const KUBELET_VERSION: &str = "v1.37.2";
@@ -36,33 +37,57 @@ const KUBELET_VERSION: &str = "v1.37.2";
 pub async fn live(client: Client, config: Arc<Config>, chain: Chain) {
     let nodes: Api<Node> = Api::all(client.clone());
     let mut ready = chain.network().map(|_| ()).map_err(|error| error.to_string());
-    let mut since = Time(jiff::Timestamp::now());
+    let since = Time(jiff::Timestamp::now());
     while let Err(error) = register(&nodes, &config, &ready, &since).await {
         tracing::warn!(%error, "cannot register the node");
         tokio::time::sleep(RETRY).await;
     }
     tracing::info!(node = config.node_name, "the node is registered");
     let leases: Api<Lease> = Api::namespaced(client, "kube-node-lease");
-    let mut renewed = None;
+    let mut files = Watch::files(&chain.config)
+        .inspect_err(
+            |error| tracing::warn!(%error, "the network's configuration is not watched, but looked at"),
+        )
+        .ok();
+    let mut due = Instant::now();
     loop {
-        let due = renewed.is_none_or(|at: tokio::time::Instant| at.elapsed() >= RENEW);
-        if due {
-            match renew(&leases, &nodes, &config.node_name).await {
-                Ok(()) => renewed = Some(tokio::time::Instant::now()),
-                Err(error) => tracing::warn!(%error, "cannot renew the node's lease"),
+        if due <= Instant::now() {
+            due = Instant::now() + RENEW;
+            if let Err(error) = renew(&leases, &nodes, &config.node_name).await {
+                tracing::warn!(%error, "cannot renew the node's lease");
+                due = Instant::now() + RETRY;
             }
         }
         let now = chain.network().map(|_| ()).map_err(|error| error.to_string());
+        let mut untold = false;
         if now.is_ok() != ready.is_ok() {
-            since = Time(jiff::Timestamp::now());
-            ready = now;
-            let patch = json!({"status": {"conditions": conditions(&ready, &since)}});
+            let at = Time(jiff::Timestamp::now());
+            let patch = json!({"status": {"conditions": conditions(&now, &at)}});
             let (params, patch) = (PatchParams::default(), Patch::Strategic(patch));
-            if let Err(error) = nodes.patch_status(&config.node_name, &params, &patch).await {
-                tracing::warn!(%error, "cannot tell the node's condition");
+            match nodes.patch_status(&config.node_name, &params, &patch).await {
+                Ok(_) => ready = now,
+                Err(error) => {
+                    untold = true;
+                    tracing::warn!(%error, "cannot tell the node's condition");
+                }
             }
         }
-        tokio::time::sleep(RETRY).await;
+        let look = if untold || files.is_none() { due.min(Instant::now() + RETRY) } else { due };
+        tokio::select! {
+            () = tokio::time::sleep_until(look) => {}
+            seen = changed(files.as_mut(), &chain.config) => if let Err(error) = seen {
+                tracing::warn!(%error, "the network's configuration is not watched any more, but looked at");
+                files = None;
+            },
+        }
+    }
+}
+
+/// Waits for a change in a watched folder; for ever without a watch.
+async fn changed(files: Option<&mut Watch>, folder: &std::path::Path) -> std::io::Result<()> {
+    match files {
+        Some(files) => files.changed(folder).await.map(|_| ()),
+        None => std::future::pending().await,
     }
 }
 

@@ -13,10 +13,8 @@ mod exec;
 mod forward;
 mod listen;
 mod logs;
-mod process;
 mod route;
 mod status;
-mod terminal;
 mod tls;
 mod upgrade;
 

@@ -11,10 +11,10 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::files;
-use super::follow::Watch;
 use super::line::{Line, TEXT_LENGTH_MAX};
 use super::select::{Selection, Selector};
 use super::tail::{self, Tail};
+use crate::inotify::Watch;
 
 /// How much is read of a file at a time.
 const READ_LENGTH: usize = 64 * 1024;

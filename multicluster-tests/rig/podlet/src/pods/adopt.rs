@@ -113,15 +113,18 @@ pub(super) fn recall(
 fn runs(member: &mut Member, record: &Record, old: Option<&ContainerStatus>) {
     member.state = State::Running { id: record.id.clone(), started: record.since };
     member.next_attempt = record.attempt + 1;
-    let plain = member.container.startup_probe.is_none();
-    member.started = plain;
-    member.ready = plain && member.container.readiness_probe.is_none();
+    member.begin();
+    if member.hooked() {
+        // Nobody knows whether the hook had ended, unless the status says more: then it runs again.
+        (member.hooking, member.started, member.ready) = (true, false, false);
+    }
     let Some(old) = old else { return };
     let known = old.container_id.as_deref() == Some(record.id.status().as_str());
     // A life that was not told yet begins as every life does, after the one that was.
     let ended = if known { &old.last_state } else { &old.state };
     member.last = ended.as_ref().and_then(ended_of).or_else(|| old.last_state.as_ref().and_then(ended_of));
     if known && old.state.as_ref().is_some_and(|state| state.running.is_some()) {
+        member.hooking = false;
         (member.started, member.ready) = (old.started == Some(true), old.ready);
     }
 }

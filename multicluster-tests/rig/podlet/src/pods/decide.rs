@@ -46,7 +46,8 @@ pub fn next(pod: &Pod, members: &[Member], now: Instant) -> Step {
             Role::Sidecar => !begun && !member.started,
             Role::Main | Role::Ephemeral => false,
         };
-        if holds_up {
+        // As with Kubernetes, nothing else begins before a postStart hook has ended.
+        if holds_up || member.hooking {
             break;
         }
     }

@@ -11,7 +11,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{containers::ContainerId, runc::Runc};
+use crate::{containers::Running, process, runc::Runc};
 
 /// How much of an answer is read.
 const ANSWER_MAX: u64 = 4096;
@@ -23,14 +23,14 @@ const ANSWER_MAX: u64 = 4096;
 pub(super) async fn run(
     hook: &LifecycleHandler,
     container: &Container,
-    id: &ContainerId,
+    running: &Running,
     address: Option<IpAddr>,
     runc: &Runc,
     timeout: Duration,
 ) -> Result<(), String> {
     if let Some(exec) = &hook.exec {
         let argv = exec.command.clone().unwrap_or_default();
-        let done = runc.exec_output(id, &argv, timeout).await.map_err(|error| error.to_string())?;
+        let done = process::output(runc, running, &argv, timeout).await.map_err(|error| error.to_string())?;
         return match done.code {
             0 => Ok(()),
             code => Err(format!("command {argv:?} exited with {code}: {}", done.output.trim())),

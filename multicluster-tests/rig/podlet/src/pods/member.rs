@@ -75,6 +75,10 @@ pub struct Member {
     pub started: bool,
     /// Whether it takes traffic.
     pub ready: bool,
+    /// Whether its postStart hook is still to end: until then it counts as waiting.
+    pub hooking: bool,
+    /// Why it waits before its first life, as the status has it.
+    pub first_wait: &'static str,
     /// Whether somebody is stopping it.
     pub stopping: bool,
     /// Not before this it is tried again.
@@ -111,6 +115,8 @@ impl Member {
             next_attempt: 0,
             started: false,
             ready: false,
+            hooking: false,
+            first_wait: reason,
             stopping: false,
             not_before: None,
             backoff,
@@ -128,6 +134,18 @@ impl Member {
             State::Running { id, .. } => Some(id),
             _ => None,
         }
+    }
+
+    /// Whether it has a postStart hook.
+    pub fn hooked(&self) -> bool {
+        self.container.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.post_start.is_some())
+    }
+
+    /// Takes note that a life begins to count: at once, or when its hook has ended.
+    pub fn begin(&mut self) {
+        self.hooking = false;
+        self.started = self.container.startup_probe.is_none();
+        self.ready = self.started && self.container.readiness_probe.is_none();
     }
 
     /// The last end that counts: of now, or before it waited again.

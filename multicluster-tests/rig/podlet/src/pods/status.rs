@@ -71,13 +71,14 @@ pub fn phase(policy: &str, members: &[Member], failed: bool) -> &'static str {
         let clean = mains().all(|member| member.end().is_some_and(|ended| ended.code == 0));
         return if clean && !failed { "Succeeded" } else { "Failed" };
     }
-    let begun = mains().any(|member| member.next_attempt > 0);
+    let begun = mains().any(|member| member.next_attempt > u32::from(member.hooking));
     if begun { "Running" } else { "Pending" }
 }
 
 fn container(member: &Member) -> ContainerStatus {
     let id = match &member.state {
-        State::Running { id, .. } => Some(id),
+        State::Running { id, .. } if !member.hooking => Some(id),
+        State::Running { .. } => member.last.as_ref().and_then(|ended| ended.id.as_ref()),
         _ => member.end().and_then(|ended| ended.id.as_ref()),
     };
     let image = member.container.image.clone().unwrap_or_default();
@@ -93,7 +94,7 @@ fn container(member: &Member) -> ContainerStatus {
         ready: member.ready,
         started: Some(member.started),
         restart_count: member.restarts(),
-        state: Some(state(&member.state)),
+        state: Some(state(member)),
         last_state: member
             .last
             .as_ref()
@@ -102,8 +103,15 @@ fn container(member: &Member) -> ContainerStatus {
     }
 }
 
-fn state(state: &State) -> ContainerState {
-    match state {
+fn state(member: &Member) -> ContainerState {
+    match &member.state {
+        State::Running { .. } if member.hooking => ContainerState {
+            waiting: Some(ContainerStateWaiting {
+                reason: Some(member.first_wait.to_owned()),
+                message: None,
+            }),
+            ..ContainerState::default()
+        },
         State::Waiting { reason, message } => ContainerState {
             waiting: Some(ContainerStateWaiting {
                 reason: Some((*reason).to_owned()),
@@ -274,6 +282,25 @@ mod tests {
             end(&mut all[0], 3);
         };
         check("Never", init_failed, "Failed", "False");
+    }
+
+    #[test]
+    fn a_container_waits_until_its_hook_has_ended_and_so_do_those_after_it() {
+        let pod = pod("Always", json!([]));
+        let mut all = members(&pod);
+        run(&mut all[0]);
+        all[0].hooking = true;
+        let told = status(&pod, &all, &around(), &[]);
+        let first = &told.container_statuses.unwrap()[0];
+        assert_eq!(told.phase.as_deref(), Some("Pending"));
+        let waiting = first.state.as_ref().unwrap().waiting.as_ref().unwrap();
+        assert_eq!(waiting.reason.as_deref(), Some("ContainerCreating"));
+        assert_eq!(first.container_id, None);
+        let now = tokio::time::Instant::now();
+        assert_eq!(decide::next(&pod, &all, now), decide::Step::Wait);
+        all[0].begin();
+        assert_eq!(decide::next(&pod, &all, now), decide::Step::Start(1));
+        assert_eq!(status(&pod, &all, &around(), &[]).phase.as_deref(), Some("Running"));
     }
 
     #[test]

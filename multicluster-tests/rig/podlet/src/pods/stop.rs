@@ -34,8 +34,8 @@ pub(super) async fn stop(context: Arc<Context>, mut order: Order) {
     if let Some(hook) = lifecycle.and_then(|lifecycle| lifecycle.pre_stop.as_ref())
         && !order.grace.is_zero()
     {
-        let (id, address) = (&order.running.id, order.address);
-        let run = hooks::run(hook, &order.container, id, address, &context.runc, order.grace);
+        let (running, address) = (&order.running, order.address);
+        let run = hooks::run(hook, &order.container, running, address, &context.runc, order.grace);
         if let Err(why) = run.await {
             let message = format!("PreStopHook failed: {why}");
             context.events.warning(&order.pod, Some(&order.container.name), "FailedPreStopHook", message);

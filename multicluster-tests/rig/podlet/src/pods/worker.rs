@@ -47,14 +47,14 @@ const GRACE_DEFAULT: i64 = 30;
 /// What happens to a pod beside what the API says.
 enum Signal {
     Ended(ContainerId, Exit),
-    HookFailed(ContainerId, String),
+    Hooked(ContainerId, Result<(), String>),
 }
 
 /// A container that runs.
 struct Live {
     running: Running,
     ended: watch::Sender<bool>,
-    _probing: Option<probes::Probing>,
+    probing: Option<probes::Probing>,
 }
 
 struct Worker {

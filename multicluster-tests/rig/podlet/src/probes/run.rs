@@ -11,6 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::state::{Outcome, State, Terms};
 use super::{Kind, Report, Reports, Target, Verdict, grpc, http};
+use crate::process;
 
 /// The probes of one life of a container. Dropping it ends them.
 #[derive(Debug)]
@@ -98,7 +99,7 @@ async fn ask(probe: &Probe, target: &Target, timeout: Duration) -> Result<(), St
     if let Some(action) = &probe.exec {
         let argv = action.command.clone().unwrap_or_default();
         let executed =
-            runc.exec_output(&running.id, &argv, timeout).await.map_err(|error| error.to_string())?;
+            process::output(runc, running, &argv, timeout).await.map_err(|error| error.to_string())?;
         return if executed.code == 0 { Ok(()) } else { Err(executed.output) };
     }
     let asked = async {

@@ -9,14 +9,14 @@ use tokio_util::sync::CancellationToken;
 use super::Node;
 use super::answer::{self, Body};
 use super::channels::{self, Channels, Sizes};
-use super::process::{Ends, Process};
 use super::route::{ContainerName, PodName, Streams};
 use super::status::Ending;
-use super::terminal::Terminal;
 use super::upgrade;
 use crate::containers::Running;
+use crate::process::{Ends, Process};
 use crate::registry::{PodEntry, Pods};
 use crate::runc::Runc;
+use crate::terminal::Terminal;
 
 /// How much is carried at a time.
 const PIECE: usize = 16 * 1024;
@@ -164,7 +164,7 @@ async fn carry_out(from: Option<impl AsyncRead + Unpin>, to: Option<Stream>) {
 async fn resize(sizes: Option<Sizes>, terminal: Terminal) {
     let Some(mut sizes) = sizes else { return };
     while let Some(size) = sizes.next().await {
-        if let Err(error) = terminal.resize(size) {
+        if let Err(error) = terminal.resize(size.width, size.height) {
             tracing::debug!(%error, "a terminal could not be resized");
         }
     }

@@ -17,6 +17,9 @@ use crate::{
     probes,
 };
 
+/// How long a postStart hook may take.
+const HOOK_MAX: Duration = Duration::from_secs(3600);
+
 impl Worker {
     pub(super) async fn start(&mut self, at: usize) {
         let context = self.context.clone();
@@ -99,10 +102,11 @@ impl Worker {
         member.next_attempt += 1;
         member.not_before = None;
         member.stopping = false;
-        member.started = member.container.startup_probe.is_none();
-        member.ready = member.started && member.container.readiness_probe.is_none();
+        member.begin();
+        if member.hooked() {
+            (member.hooking, member.started, member.ready) = (true, false, false);
+        }
         self.follow(at, record, shim);
-        self.hook(at, &record.id);
     }
 
     /// Waits for the end of a container that runs, and asks its probes.
@@ -113,37 +117,50 @@ impl Worker {
             let exit = shim.ended(&folder).await;
             let _ = signals.send(Signal::Ended(id, exit)).await;
         });
-        let member = &self.members[at];
+        let live = Live { running, ended: watch::channel(false).0, probing: None };
+        self.lives.insert(record.id.clone(), live);
+        if self.members[at].hooking {
+            self.hook(at, &record.id);
+        } else {
+            self.probe(at);
+        }
+    }
+
+    /// Begins to ask the probes of a container that runs.
+    pub(super) fn probe(&mut self, at: usize) {
+        let (member, address) = (&self.members[at], self.address());
+        let Some(live) = member.running().and_then(|id| self.lives.get_mut(id)) else { return };
         let mut container = member.container.clone();
         if member.started {
             container.startup_probe = None;
         }
-        let ready = member.ready;
-        let probing = self.address().map(|address| {
+        let (running, ready) = (live.running.clone(), member.ready);
+        live.probing = address.map(|address| {
             let runc = self.context.runc.clone();
-            let target = probes::Target { container, running: running.clone(), address, ready, runc };
+            let target = probes::Target { container, running, address, ready, runc };
             probes::watch(target, self.reports.0.clone())
         });
-        let live = Live { running, ended: watch::channel(false).0, _probing: probing };
-        self.lives.insert(record.id.clone(), live);
     }
 
     fn address(&self) -> Option<IpAddr> {
         self.sandbox.as_ref().and_then(|sandbox| sandbox.ips.first().copied())
     }
 
+    /// Runs a container's postStart hook, as long as the container does.
     fn hook(&mut self, at: usize, id: &ContainerId) {
         let (container, address) = (self.members[at].container.clone(), self.address());
-        if let Some(hook) = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.clone()) {
-            let (signals, runc) = (self.signals.0.clone(), self.context.runc.clone());
-            let (container, id) = (container.clone(), id.clone());
-            self.tasks.spawn(async move {
-                let most = Duration::from_secs(3600);
-                if let Err(why) = hooks::run(&hook, &container, &id, address, &runc, most).await {
-                    let _ = signals.send(Signal::HookFailed(id, why)).await;
+        let hook = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.clone());
+        let (Some(hook), Some(live)) = (hook, self.lives.get(id)) else { return };
+        let (signals, runc, id) = (self.signals.0.clone(), self.context.runc.clone(), id.clone());
+        let (running, mut ended) = (live.running.clone(), live.ended.subscribe());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                done = hooks::run(&hook, &container, &running, address, &runc, HOOK_MAX) => {
+                    let _ = signals.send(Signal::Hooked(id, done)).await;
                 }
-            });
-        }
+                () = async { let _ = ended.wait_for(|ended| *ended).await; } => {}
+            }
+        });
     }
 
     /// Whose processes a container sees: an ephemeral one those of its target; with a shared

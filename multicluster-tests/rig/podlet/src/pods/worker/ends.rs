@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Signal, Worker};
 use crate::{
-    containers::Running,
+    containers::{ContainerId, Running},
     pods::{
         clear, launch,
         member::{Ended, Role, State},
@@ -48,17 +48,22 @@ impl Worker {
                 });
                 self.ended(at, ended);
             }
-            Signal::HookFailed(id, why) => {
-                let Some(member) = self.members.iter().find(|member| member.running() == Some(&id)) else {
-                    return;
-                };
-                let name = member.name().to_owned();
-                self.context.events.warning(
-                    &self.pod,
-                    Some(&name),
-                    "FailedPostStartHook",
-                    format!("PostStartHook failed: {why}"),
-                );
+            Signal::Hooked(id, done) => self.hooked(&id, done),
+        }
+    }
+
+    fn hooked(&mut self, id: &ContainerId, done: Result<(), String>) {
+        let Some(at) = self.members.iter().position(|member| member.running() == Some(id)) else { return };
+        let member = &mut self.members[at];
+        match done {
+            Ok(()) => {
+                member.begin();
+                self.probe(at);
+            }
+            Err(why) => {
+                member.hooking = false;
+                let (name, message) = (member.name().to_owned(), format!("PostStartHook failed: {why}"));
+                self.context.events.warning(&self.pod, Some(&name), "FailedPostStartHook", message);
                 self.stop(&name, "FailedPostStartHook", self.grace());
             }
         }
@@ -70,6 +75,7 @@ impl Worker {
         let stopping = self.deleting() || self.failed.is_some();
         let member = &mut self.members[at];
         (member.started, member.ready, member.stopping) = (false, false, false);
+        member.hooking = false;
         let well = ended.started.is_some_and(|started| {
             Duration::try_from(ended.finished.duration_since(started)).is_ok_and(|ran| ran > RAN_WELL)
         });

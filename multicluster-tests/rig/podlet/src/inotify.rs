@@ -1,4 +1,4 @@
-//! Waits until something happens in a log's folder, by inotify.
+//! Waits until something happens in a folder, by inotify.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -33,14 +33,27 @@ impl AsRawFd for Descriptor {
 }
 
 impl Watch {
-    /// Watches the folder of `path`.
+    /// Watches the folder of `path` for what is written.
     pub(crate) fn new(path: &Path) -> io::Result<Self> {
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         let flags = AddWatchFlags::IN_MODIFY
             | AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_MOVED_TO
             | AddWatchFlags::IN_CLOSE_WRITE;
-        inotify.add_watch(path.parent().unwrap_or(Path::new(".")), flags)?;
+        Self::of(path.parent().unwrap_or(Path::new(".")), flags)
+    }
+
+    /// Watches a folder for files that are there, whole, or not any more.
+    pub(crate) fn files(folder: &Path) -> io::Result<Self> {
+        let flags = AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_CLOSE_WRITE
+            | AddWatchFlags::IN_MOVED_FROM
+            | AddWatchFlags::IN_DELETE;
+        Self::of(folder, flags)
+    }
+
+    fn of(folder: &Path, flags: AddWatchFlags) -> io::Result<Self> {
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
+        inotify.add_watch(folder, flags)?;
         // SAFETY: the descriptor is owned by what is registered, and open as long as that lives.
         let inotify = unsafe { AsyncFd::register_with_interest(Descriptor(inotify), Interest::READABLE) }?;
         Ok(Self { inotify })

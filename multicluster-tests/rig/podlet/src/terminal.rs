@@ -10,7 +10,6 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
-use super::channels::Size;
 use crate::shim::console;
 
 /// The master's end. Copies of it are the same terminal.
@@ -33,8 +32,8 @@ impl Terminal {
     }
 
     /// Says how large it is; the process is told by a signal.
-    pub(crate) fn resize(&self, size: Size) -> io::Result<()> {
-        console::resize(self.0.get_ref(), size.width, size.height)
+    pub(crate) fn resize(&self, width: u16, height: u16) -> io::Result<()> {
+        console::resize(self.0.get_ref(), width, height)
     }
 }
 

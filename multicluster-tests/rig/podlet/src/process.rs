@@ -12,16 +12,19 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
-use super::terminal::{self, Terminal};
 use crate::containers::Running;
 use crate::runc::Runc;
+use crate::terminal::{self, Terminal};
 
 /// How long a command may take to be gone after it was killed.
 const KILL_TIME_MAX: Duration = Duration::from_secs(5);
 /// How often is looked whether runc has started a command that shall be killed.
 const KILL_LOOK: Duration = Duration::from_millis(20);
+/// How much of what a command that nobody talks to says is kept.
+const OUTPUT_MAX: u64 = 64 * 1024;
 
 /// What goes in and out.
 pub(crate) enum Ends {
@@ -34,6 +37,26 @@ pub(crate) struct Process {
     runc: Child,
     /// Where runc writes the command's number, once it runs.
     pid_file: PidFile,
+}
+
+/// How a command in a container ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Executed {
+    /// Its exit code.
+    pub(crate) code: i32,
+    /// The first 64 KiB of what it wrote to both outputs.
+    pub(crate) output: String,
+}
+
+/// Why a command could not be run in a container.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExecError {
+    /// runc itself could not be run.
+    #[error("cannot run runc: {0}")]
+    Start(#[from] std::io::Error),
+    /// It took too long and was killed.
+    #[error("command timed out after {0:?}")]
+    Slow(Duration),
 }
 
 struct PidFile(PathBuf);
@@ -116,6 +139,48 @@ impl Process {
     fn number(&self) -> Option<i32> {
         std::fs::read_to_string(&self.pid_file.0).ok()?.trim().parse().ok()
     }
+}
+
+/// Runs a command to its end, as exec probes and hooks do.
+///
+/// # Errors
+/// When runc cannot be run, or the command took longer than `timeout`: it is killed then.
+pub(crate) async fn output(
+    runc: &Runc,
+    container: &Running,
+    argv: &[String],
+    timeout: Duration,
+) -> Result<Executed, ExecError> {
+    let (mut process, ends) = Process::start(runc, container, argv, false, false)?;
+    let (stdout, stderr) = match ends {
+        Ends::Pipes { stdout, stderr, .. } => (stdout, stderr),
+        Ends::Terminal(_) => (None, None),
+    };
+    let done = async {
+        let (first, second) = tokio::join!(drain(stdout), drain(stderr));
+        let code = process.wait().await?.unwrap_or(-1);
+        let mut output = first?;
+        output.extend(second?);
+        Ok(Executed { code, output: String::from_utf8_lossy(&output).into_owned() })
+    };
+    match tokio::time::timeout(timeout, done).await {
+        Ok(result) => result,
+        Err(_) => {
+            process.kill().await;
+            Err(ExecError::Slow(timeout))
+        }
+    }
+}
+
+/// Reads to the end and keeps the beginning.
+async fn drain(stream: Option<impl tokio::io::AsyncRead + Unpin>) -> std::io::Result<Vec<u8>> {
+    let mut kept = Vec::new();
+    if let Some(stream) = stream {
+        let mut head = stream.take(OUTPUT_MAX);
+        head.read_to_end(&mut kept).await?;
+        tokio::io::copy(&mut head.into_inner(), &mut tokio::io::sink()).await?;
+    }
+    Ok(kept)
 }
 
 fn in_terminal(mut command: Command) -> io::Result<(Child, Terminal)> {
