@@ -16,8 +16,8 @@ use crate::{
     sweep,
 };
 
-/// How long a shared rig waits for the next user: cargo needs a moment between two test programs.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a shared rig waits for the next user: between two test programs that share it, others may run.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// How often the users are counted.
 const PERIOD: Duration = Duration::from_millis(500);
 

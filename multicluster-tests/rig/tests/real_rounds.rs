@@ -88,6 +88,18 @@ async fn programs_and_nodes_end_and_come_back() -> anyhow::Result<()> {
     ensure!(cluster.nodes_ready().await.is_err(), "a dead API server answers nobody");
     rig.restart("c1-apiserver")?;
     rig::until("nodes of the restarted API server", common::PATIENCE, || cluster.nodes_ready_are(2)).await?;
+    // A node that loses power loses its pods; when it comes back, they run again.
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: one}\nspec: {nodeName: c1-n1, containers: [{name: main, \
+               image: pause}]}\n";
+    cluster.apply("default", pod).await?;
+    said(cluster, "default", "wait --for=condition=Ready pod/one --timeout=60s").await?;
+    rig.kill("c1-n1")?;
+    rig.restart("c1-n1")?;
+    rig::until("the pod's second life", common::PATIENCE, || async {
+        let line = "get pod one -o jsonpath={.status.containerStatuses[0].restartCount}{.status.containerStatuses[0].ready}";
+        anyhow::Ok(said(cluster, "default", line).await? == "1true")
+    })
+    .await?;
     let unknown = rig.kill("c1-nothing").err().map(|error| error.to_string()).unwrap_or_default();
     ensure!(unknown.contains("there are: c1-apiserver"), "who mistypes is told the names: {unknown}");
     rig.down()?;
