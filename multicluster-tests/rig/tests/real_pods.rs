@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::{fs, path::PathBuf, process::Stdio};
+use std::{fs, path::Path, process::Stdio};
 
 use anyhow::{Context, ensure};
 use common::{PATIENCE, kubectl, said, skipped};
@@ -77,7 +77,7 @@ async fn pods_have_what_they_ask_for() -> anyhow::Result<()> {
 }
 
 /// A container is not told to run before postStart has ended, and preStop runs before its end.
-async fn hooks(cluster: &Cluster, namespace: &str, shared: &PathBuf) -> anyhow::Result<()> {
+async fn hooks(cluster: &Cluster, namespace: &str, shared: &Path) -> anyhow::Result<()> {
     until("a container that is up", PATIENCE, || async { anyhow::Ok(shared.join("up").exists()) }).await?;
     let state =
         "get pod hooks -o jsonpath={.status.phase}|{.status.containerStatuses[0].state.waiting.reason}";
