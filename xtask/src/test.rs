@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::ValueEnum;
 
-use crate::command::{cargo, root, step};
+use crate::{
+    command::{cargo, root, step},
+    rig,
+};
 
 /// What to run.
 #[derive(clap::Args)]
@@ -26,6 +29,8 @@ enum Tier {
     /// Whole meshes: many programs in one process, and the built programs on loopback, also with real
     /// programs and suites from Debian, PyPI and npm.
     Process,
+    /// Real Kubernetes clusters in network namespaces: the rig and what runs on it.
+    Rig,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
@@ -46,6 +51,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     if wanted(Tier::Process) {
         process(&mut skipped)?;
+    }
+    if wanted(Tier::Rig) {
+        rig(&mut skipped)?;
     }
     for reason in &skipped {
         eprintln!("skipped: {reason}");
@@ -70,6 +78,25 @@ fn process(skipped: &mut Vec<String>) -> anyhow::Result<()> {
     step("process tests", &mut tests)
 }
 
+/// The scenarios over real clusters. Their programs are built once per machine, by Go, in some twelve minutes.
+fn rig(skipped: &mut Vec<String>) -> anyhow::Result<()> {
+    if let Err(reason) = rig::prepared() {
+        skipped.push(format!("tests over real clusters: {reason}"));
+        return Ok(());
+    }
+    step("build the rig", &mut rig::build())?;
+    step("programs of the rig", &mut cargo(&["run", "-q", "-p", "rig-programs", "--locked"]))?;
+    let mut tests = cargo(&["test", "-p", "rig", "--locked", "--no-fail-fast", "--tests"]);
+    tests.env("STRAIT_RIG", "1").env("STRAIT_RIG_BIN", rig::folder());
+    let tested = step("tests over real clusters", &mut tests);
+    // What the tests shared goes now, not when its guard has waited.
+    step(
+        "take the shared clusters down",
+        std::process::Command::new(rig::program()).args(["--id", "tests", "down"]),
+    )?;
+    tested
+}
+
 /// Where cargo puts the release binary.
 fn release_binary() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
@@ -90,7 +117,7 @@ fn real_programs() -> Result<(), String> {
 }
 
 /// Whether a tool is there, also where Debian keeps servers out of the path of users.
-fn on_path(tool: &str) -> bool {
+pub(crate) fn on_path(tool: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let beside = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
     std::env::split_paths(&path).chain(beside).any(|dir| is_file(&dir.join(tool)))

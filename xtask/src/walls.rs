@@ -65,6 +65,11 @@ const FLOORS: &[(&str, &[&str])] = &[
             "translate",
         ],
     ),
+    ("rig-network", &[]),
+    ("podlet", &["spdy"]),
+    ("rig", &["rig-network", "rig-programs"]),
+    ("rig-programs", &[]),
+    ("spdy", &[]),
     ("xtask", &["api"]),
 ];
 

@@ -53,6 +53,9 @@ pub struct ClusterLinkSpec {
     pub gateways: List<RemoteGateway, 16, 0>,
     /// Its waypoints whose word about callers is taken here.
     #[serde(default)]
+    #[schemars(inner(regex(
+        pattern = r"^spiffe://[-a-z0-9._]+(/([.]*[-A-Za-z0-9_][-A-Za-z0-9._]*|[.]{3,}))+$"
+    )))]
     pub vouchers: List<IdentityText, 64, 0>,
     /// What of it is taken over here; nothing by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -75,6 +75,19 @@ impl Said {
                 fault(&format!("required {required}"));
             }
         }
+        let requires = |schema: &Value| {
+            schema["required"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .all(|field| value.get(field.as_str().unwrap_or_default()).is_some())
+        };
+        if schema["anyOf"].as_array().is_some_and(|any| !any.iter().any(requires)) {
+            self.faults.push(format!("{place}: anyOf"));
+        }
+        if schema["not"].is_object() && requires(&schema["not"]) {
+            self.faults.push(format!("{place}: not"));
+        }
         for (field, inner) in value.as_object().into_iter().flatten() {
             let schema = schema["properties"].get(field).or_else(|| schema.get("additionalProperties"));
             if let Some(schema) = schema {
@@ -130,9 +143,11 @@ fn escaped(value: &Value) -> Value {
     }
 }
 
-/// An API server fills in what the schema says of fields that are left out, before it applies rules.
+/// An API server drops blank fields and fills in what the schema says of fields that are left out, before it applies
+/// rules.
 fn defaulted(schema: &Value, value: &mut Value) {
     if let Value::Object(fields) = value {
+        fields.retain(|_, inner| !inner.is_null());
         for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
             if let (None, Some(default)) = (fields.get(name), inner.get("default")) {
                 fields.insert(name.clone(), default.clone());

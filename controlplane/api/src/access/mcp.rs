@@ -80,13 +80,24 @@ pub struct ResourceTerm {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("has(self.__in__) || has(self.prefix) || has(self.pattern) || has(self.min) || has(self.max) || has(self.absent)")
-        .message("at least one of in, prefix, pattern, min, max and absent is needed"),
-    validation = Rule::new("!has(self.absent) || !(has(self.__in__) || has(self.prefix) || has(self.pattern) || has(self.min) || has(self.max))")
+    validation = Rule::new("!has(self.absent) || !(has(self.prefix) || has(self.pattern) || has(self.min) || has(self.max))")
         .message("absent stands alone"),
     validation = Rule::new("!has(self.min) || !has(self.max) || self.min <= self.max")
         .message("min is greater than max")
 )]
+// CEL of an API server does not see `in`, because its values have no one type; so the schema itself says what is
+// said of it: at least one operator, and `absent` not beside it.
+#[schemars(extend(
+    "anyOf" = [
+        {"required": ["in"]},
+        {"required": ["prefix"]},
+        {"required": ["pattern"]},
+        {"required": ["min"]},
+        {"required": ["max"]},
+        {"required": ["absent"]},
+    ],
+    "not" = {"required": ["absent", "in"]},
+))]
 pub struct ArgumentTerm {
     /// Where it stands in the arguments: a JSON pointer (RFC 6901).
     #[schemars(regex(pattern = r"^(/([^/~]|~0|~1)*)+$"))]

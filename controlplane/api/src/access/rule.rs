@@ -75,7 +75,7 @@ pub struct Source {
     /// The trust domain in which the names of this entry are meant; left out, it is the target's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[-a-z0-9._]+$"))]
-    pub trust_domain: Option<Text<255>>,
+    pub trust_domain: Option<Text<240>>,
     /// SPIFFE identities; `*` is one whole segment, `**` the rest, only at the end.
     #[serde(default, skip_serializing_if = "List::is_empty")]
     #[schemars(inner(regex(
