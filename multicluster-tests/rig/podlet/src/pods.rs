@@ -1,9 +1,9 @@
 //! The pods of this node: watched, and each led by a loop of its own.
 //!
-//! Flow: the watch tells each pod's [`worker`] what the API says; the worker asks [`decide`] what is
-//! next, carries it out ([`sandbox`], [`launch`], [`stop`]) and lets [`publish`] tell the API.
+//! Flow: the watch tells each pod's `worker` what the API says; the worker asks [`decide`] what is
+//! next, carries it out (`sandbox`, `launch`, `stop`) and lets `publish` tell the API.
 //! Guarantee: a pod's object is deleted only after its containers, mounts and network are gone.
-//! A podlet that starts anew goes on with what a former one left running: see [`adopt`].
+//! A podlet that starts anew goes on with what a former one left running: see `adopt`.
 
 mod adopt;
 mod clear;

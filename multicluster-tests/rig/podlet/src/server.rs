@@ -1,7 +1,7 @@
 //! The kubelet's API: logs, exec, attach, port-forward, health and pods, over TLS with certificates
 //! of clients.
 //!
-//! Only the API server may call it. What its requests ask for is read in [`route`]; each kind is
+//! Only the API server may call it. What its requests ask for is read in `route`; each kind is
 //! answered by a room of its own. A request that streams is upgraded to SPDY/3.1; the API server
 //! turns WebSocket clients into that before they come here, because the node does not declare that
 //! it can do it itself.

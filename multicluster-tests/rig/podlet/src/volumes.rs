@@ -1,6 +1,6 @@
 //! The volumes of a pod: what each is made of, and how it comes to lie in a folder.
 //!
-//! [`plan`] is pure; `files` gathers what ConfigMaps, Secrets, tokens and fields say, `atomic`
+//! [`plan()`] is pure; `files` gathers what ConfigMaps, Secrets, tokens and fields say, `atomic`
 //! writes it, `folders` makes the others. All lie under the pod's folder on the node's own file
 //! system; only `emptyDir` with medium Memory is a file system of its own.
 
