@@ -8,6 +8,7 @@ use std::{
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -20,6 +21,10 @@ use crate::{
 
 /// How often mounts are taken away: each may hide another below it.
 const UNMOUNT_ROUNDS_MAX: usize = 64;
+/// How long all control groups may take to be empty once what ran in them has ended.
+const GROUPS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often it is tried.
+const GROUPS_PERIOD: Duration = Duration::from_millis(2);
 
 /// Removes the rig. What is gone already is no error.
 pub(crate) fn remove(home: &Home) -> anyhow::Result<()> {
@@ -37,10 +42,8 @@ pub(crate) fn remove(home: &Home) -> anyhow::Result<()> {
     }
     unmount(home.folder())?;
     rig_network::sweep(home.id()).context("cannot remove the rig's network")?;
-    control_groups(home.id(), &mut |group| {
-        // A group with a process in it stays; there is none.
-        let _ = fs::remove_dir(group);
-    });
+    let begin = Instant::now();
+    control_groups(home.id(), &mut |group| remove_group(group, begin));
     match fs::remove_dir_all(home.folder()) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -168,6 +171,16 @@ fn control_groups(id: &str, visit: &mut dyn FnMut(&Path)) {
                 deepest_first(&entry.path(), visit);
             }
         }
+    }
+}
+
+/// A killed process leaves its groups a moment after it has ended; until then they cannot be removed. One that stays
+/// is told by [`remains`].
+fn remove_group(group: &Path, begin: Instant) {
+    while fs::remove_dir(group).is_err_and(|error| error.kind() == std::io::ErrorKind::ResourceBusy)
+        && begin.elapsed() < GROUPS_TIMEOUT
+    {
+        std::thread::sleep(GROUPS_PERIOD);
     }
 }
 
