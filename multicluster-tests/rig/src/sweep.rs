@@ -12,15 +12,13 @@ use std::{
 };
 
 use anyhow::Context;
-use nix::mount::{MntFlags, umount2};
+use rig_network::mounts;
 
 use crate::{
     process::{Identity, kill_all},
     state::{Home, ids},
 };
 
-/// How often mounts are taken away: each may hide another below it.
-const UNMOUNT_ROUNDS_MAX: usize = 64;
 /// How long all control groups may take to be empty once what ran in them has ended.
 const GROUPS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often it is tried.
@@ -40,7 +38,6 @@ pub(crate) fn remove(home: &Home) -> anyhow::Result<()> {
         }
         kill_all(&inside)?;
     }
-    unmount(home.folder())?;
     rig_network::sweep(home.id()).context("cannot remove the rig's network")?;
     let begin = Instant::now();
     control_groups(home.id(), &mut |group| remove_group(group, begin));
@@ -76,7 +73,6 @@ pub fn remains(id: &str) -> Vec<String> {
             .map(|one| format!("process {} ({})", one.identity.pid, one.launch.name)),
     );
     all.extend(inhabitants(&home).iter().map(|one| format!("process {} in a namespace of the rig", one.pid)));
-    all.extend(mounts(home.folder()).iter().map(|path| format!("mount {}", path.display())));
     control_groups(id, &mut |group| all.push(format!("control group {}", group.display())));
     if home.folder().exists() {
         all.push(format!("folder {}", home.folder().display()));
@@ -132,28 +128,6 @@ fn namespaces(home: &Home) -> BTreeSet<u64> {
             .filter(|path| path.parent().is_some_and(|in_| in_.ends_with("netns"))),
     );
     files.iter().filter_map(|file| fs::metadata(file).ok()).map(|found| found.ino()).collect()
-}
-
-/// The mounts at or below a folder, deepest last.
-fn mounts(folder: &Path) -> Vec<PathBuf> {
-    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    // Paths of the rig hold no blanks, so nothing is escaped.
-    let points = text.lines().filter_map(|line| line.split_whitespace().nth(4)).map(PathBuf::from);
-    points.filter(|point| point.starts_with(folder)).collect()
-}
-
-fn unmount(folder: &Path) -> anyhow::Result<()> {
-    for _ in 0..UNMOUNT_ROUNDS_MAX {
-        let all = mounts(folder);
-        if all.is_empty() {
-            return Ok(());
-        }
-        for point in all.iter().rev() {
-            // A mount may go with the one it hangs on; the next round sees what is left.
-            let _ = umount2(point, MntFlags::MNT_DETACH);
-        }
-    }
-    anyhow::bail!("these mounts do not go away: {:?}", mounts(folder))
 }
 
 /// The rig's control groups, deepest first, in each hierarchy.

@@ -23,4 +23,4 @@ pub use layout::{UPLINK, WAN_LINK};
 pub use namespace::{LinkState, NAMED, Namespace};
 pub use netlink::NetlinkError;
 pub use plan::{Plan, Reach};
-pub use sweep::{SweepError, leftovers, sweep};
+pub use sweep::{SweepError, leftovers, mounts, sweep};

@@ -96,7 +96,7 @@ fn unmount(folder: &Path) -> Result<(), SweepError> {
 }
 
 /// The mounts at or below a folder, in the order in which they were made.
-fn mounts(folder: &Path) -> Vec<PathBuf> {
+pub fn mounts(folder: &Path) -> Vec<PathBuf> {
     let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
     let points =
         table.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
